@@ -1,0 +1,428 @@
+"""The one HTTP door: every call to a vendor, SDKs included, goes through one httpx client per system.
+
+Here live timeouts, the call budget, short retries, the outbound host allow-list, the recording of headers,
+and the shared kinds of failure. Nothing is logged here but method, host, path shape, status and duration.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import httpx
+import requests
+import tenacity
+import urllib3
+from requests.adapters import BaseAdapter
+
+from dncsync.budget import CallBudget, Lane
+from dncsync.clock import Clock, SystemClock
+from dncsync.connector import Failure, FailureKind, Limit, VendorError
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+LONGEST_WAIT = 5.0
+"""Seconds that a call may wait inside itself, for budget or Retry-After; longer waits go to the delivery."""
+DEFAULT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+# What a status means when the vendor's body says nothing better.
+STATUS_KINDS: Mapping[int, FailureKind] = {
+    401: FailureKind.UNAUTHORISED,
+    403: FailureKind.UNAUTHORISED,
+    408: FailureKind.UNKNOWN,
+    421: FailureKind.TRANSIENT,
+    423: FailureKind.TRANSIENT,
+    425: FailureKind.TRANSIENT,
+    429: FailureKind.RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WireCall:
+    """One call as metrics and drift baselines see it; no numbers, no secrets, no bodies."""
+
+    system: str
+    method: str
+    route: str
+    """Host and path with ids replaced by `*`."""
+    status: int | None
+    """None: no answer."""
+    seconds: float
+    headers: frozenset[str]
+    """Lower-case names of the answer's headers."""
+    notices: Mapping[str, str]
+    """Values of `warning`, `deprecation`, `sunset` where present."""
+
+
+class HttpDoor:
+    """All HTTP of one system. Thread-safe; the lane is set by the system's one loop."""
+
+    def __init__(
+        self,
+        system: str,
+        *,
+        allowed: Sequence[str],
+        limits: Sequence[Limit] = (),
+        classify: Callable[[str, str], Sequence[str]] | None = None,
+        reroute: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        budget: CallBudget | None = None,
+        transport: httpx.BaseTransport | None = None,
+        observe: Callable[[WireCall], None] | None = None,
+        on_response: Callable[[httpx.Response], None] | None = None,
+        timeout: httpx.Timeout = DEFAULT_TIMEOUT,
+    ) -> None:
+        """
+        `allowed`: host names (`api.hubapi.com`, or `.my.salesforce.com` for all below it); anything else is
+        refused. `limits` and `classify(method, path) -> names of the limits that this call counts against`
+        (default: all). `reroute`: origin -> origin, e.g. `https://api.hubapi.com` -> a sandbox; its targets
+        are allowed. `on_response` is called with every answer, before errors are raised.
+        """
+        self.system = system
+        self.clock = clock or SystemClock()
+        self.budget = budget or CallBudget(limits, self.clock)
+        self.lane = Lane.BACKGROUND
+        self._limit_names = tuple(limit.name for limit in limits)
+        self._classify = classify
+        self._reroute = {k.rstrip("/"): v.rstrip("/") for k, v in (reroute or {}).items()}
+        targets = [urlsplit(v).hostname or "" for v in self._reroute.values()]
+        self._allowed = tuple(allowed) + tuple(targets)
+        self._observe = observe
+        self._on_response = on_response
+        self._client = httpx.Client(
+            timeout=timeout,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30),
+        )
+
+    @contextmanager
+    def on_behalf_of(self, lane: Lane) -> Iterator[None]:
+        """Calls inside the block count against that lane."""
+        before, self.lane = self.lane, lane
+        try:
+            yield
+        finally:
+            self.lane = before
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Any = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | str | None = None,
+        data: Mapping[str, Any] | None = None,
+        json: Any = None,
+        timeout: float | httpx.Timeout | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> httpx.Response:
+        """Sends one call and returns its answer, whatever its status.
+
+        Reads are tried up to three times within a few seconds. Raises `VendorError`: rate-limited when the
+        budget or the vendor asks for a longer wait, transient when nothing was sent, unknown when a write may
+        have arrived.
+        """
+        request = self._client.build_request(
+            method,
+            self._target(url),
+            params=params,
+            headers=dict(headers) if headers else None,
+            content=content,
+            data=data,
+            json=json,
+            timeout=timeout if timeout is not None else httpx.USE_CLIENT_DEFAULT,
+        )
+        if auth is not None:
+            request = next(httpx.BasicAuth(*auth).sync_auth_flow(request))
+        return self._send(request)
+
+    def call(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """As `request`, but any status outside 200-299 raises `VendorError` by `failure_of`."""
+        response = self.request(method, url, **options)
+        if not response.is_success:
+            raise VendorError(failure_of(response))
+        return response
+
+    @contextmanager
+    def stream(self, method: str, url: str, **options: Any) -> Iterator[httpx.Response]:
+        """A read whose body is taken piece by piece; no retry."""
+        options["headers"] = dict(options.get("headers") or {})
+        auth = options.pop("auth", None)
+        request = self._client.build_request(method, self._target(url), **options)
+        if auth is not None:
+            request = next(httpx.BasicAuth(*auth).sync_auth_flow(request))
+        response = self._attempt(request, stream=True)
+        try:
+            yield response
+        except httpx.TransportError as error:
+            raise VendorError(
+                Failure(FailureKind.TRANSIENT, f"answer broke off ({type(error).__name__})")
+            ) from None
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._client.close()
+
+    # --- SDKs ---------------------------------------------------------------------------------------
+
+    def requests_session(self) -> requests.Session:
+        """A `requests.Session` whose calls all go through this door (simple-salesforce)."""
+        session = requests.Session()
+        session.trust_env = False
+        adapter = _RequestsAdapter(self)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        return session
+
+    def urllib3_pool(self) -> UrllibPool:
+        """A stand-in for `urllib3.PoolManager` (the REST objects of hubspot-api-client)."""
+        return UrllibPool(self)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _target(self, url: str) -> str:
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin in self._reroute:
+            scheme, netloc, base, _, _ = urlsplit(self._reroute[origin])
+            parts = parts._replace(scheme=scheme, netloc=netloc, path=base + parts.path)
+        host = parts.hostname or ""
+        if not any(host == a or (a.startswith(".") and host.endswith(a)) for a in self._allowed):
+            raise VendorError(
+                Failure(FailureKind.REJECTED, f"host {host!r} is not one that {self.system} may call")
+            )
+        return urlunsplit(parts)
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        if request.method not in READS:
+            return self._attempt(request)
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(3),
+            wait=_wait,
+            retry=tenacity.retry_if_exception(_worth_retrying) | tenacity.retry_if_result(_busy),
+            sleep=self.clock.sleep,
+            retry_error_callback=_last,
+        )
+        return retrying(self._attempt, request)
+
+    def _attempt(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        self._wait_for_budget(request)
+        started = self.clock.monotonic()
+        try:
+            response = self._client.send(request, stream=stream)
+        except httpx.TransportError as error:
+            self._record(request, None, started)
+            raise VendorError(_network_failure(request, error)) from None
+        except httpx.InvalidURL as error:
+            raise VendorError(Failure(FailureKind.REJECTED, f"invalid URL: {error}")) from None
+        self._record(request, response, started)
+        if self._on_response is not None:
+            self._on_response(response)
+        return response
+
+    def _wait_for_budget(self, request: httpx.Request) -> None:
+        path = request.url.path
+        names = self._classify(request.method, path) if self._classify else self._limit_names
+        waited = 0.0
+        while (wait := self.budget.acquire(names, self.lane)) > 0:
+            if waited + wait > LONGEST_WAIT:
+                raise VendorError(
+                    Failure(FailureKind.RATE_LIMITED, "our own call budget is used up", retry_after=wait)
+                )
+            self.clock.sleep(wait)
+            waited += wait
+
+    def _record(self, request: httpx.Request, response: httpx.Response | None, started: float) -> None:
+        if self._observe is None:
+            return
+        headers = response.headers if response is not None else httpx.Headers()
+        self._observe(
+            WireCall(
+                system=self.system,
+                method=request.method,
+                route=request.url.host + path_shape(request.url.path),
+                status=response.status_code if response is not None else None,
+                seconds=self.clock.monotonic() - started,
+                headers=frozenset(name.lower() for name in headers),
+                notices={n: headers[n] for n in ("warning", "deprecation", "sunset") if n in headers},
+            )
+        )
+
+
+def failure_of(response: httpx.Response, message: str = "", code: str = "") -> Failure:
+    """The shared kind of a non-2xx answer by its status. A 5xx to a write is unknown: it may have landed."""
+    status = response.status_code
+    wrote = response.request.method not in READS
+    if status in STATUS_KINDS:
+        kind = STATUS_KINDS[status]
+    elif status >= 500:
+        kind = FailureKind.UNKNOWN if wrote else FailureKind.TRANSIENT
+    else:
+        kind = FailureKind.REJECTED
+    return Failure(kind, message or f"HTTP {status}", code or str(status), retry_after_of(response))
+
+
+def retry_after_of(response: httpx.Response) -> float | None:
+    """Seconds from a `Retry-After` header in either form; None where absent or unreadable."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+        base = email.utils.parsedate_to_datetime(response.headers["date"])
+        return max(0.0, (until - base).total_seconds())
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def path_shape(path: str) -> str:
+    """A path with ids replaced by `*`, so that it names a route and no person."""
+    return "/".join("*" if re.search(r"\d{3,}|[0-9a-f]{16,}|%", part) else part for part in path.split("/"))
+
+
+def _network_failure(request: httpx.Request, error: httpx.TransportError) -> Failure:
+    words = f"no answer ({type(error).__name__})"
+    never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    if never_sent:
+        return Failure(FailureKind.TRANSIENT, f"cannot connect ({type(error).__name__})", "connect")
+    if request.method in READS:
+        return Failure(FailureKind.TRANSIENT, words, "network")
+    return Failure(FailureKind.UNKNOWN, words, "network")
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return (
+        isinstance(error, VendorError)
+        and error.failure.kind is FailureKind.TRANSIENT
+        and (error.failure.code != "connect")
+    )
+
+
+def _busy(response: httpx.Response) -> bool:
+    if response.status_code == 429:
+        return (retry_after_of(response) or 0.5) <= LONGEST_WAIT
+    return response.status_code in (502, 503, 504)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    if state.outcome is not None and not state.outcome.failed:
+        said = retry_after_of(state.outcome.result())
+        if said is not None:
+            return min(said, LONGEST_WAIT)
+    return float(min(0.2 * 2**state.attempt_number, LONGEST_WAIT))
+
+
+def _last(state: tenacity.RetryCallState) -> Any:
+    assert state.outcome is not None
+    return state.outcome.result()
+
+
+class _RequestsAdapter(BaseAdapter):
+    """Sends a prepared `requests` request through the door."""
+
+    def __init__(self, door: HttpDoor) -> None:
+        super().__init__()
+        self._door = door
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        assert request.url is not None
+        assert request.method is not None
+        body = request.body
+        if body is not None and not isinstance(body, bytes | str):
+            body = b"".join(p if isinstance(p, bytes) else p.encode() for p in body)
+        sent = self._door.request(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            content=body,
+            timeout=_seconds(timeout),
+        )
+        answer = requests.Response()
+        answer.status_code = sent.status_code
+        answer.headers = requests.structures.CaseInsensitiveDict(_decoded_headers(sent))
+        answer.encoding = requests.utils.get_encoding_from_headers(answer.headers)
+        answer.raw = io.BytesIO(sent.content)
+        answer.reason = sent.reason_phrase
+        answer.url = request.url
+        answer.request = request
+        return answer
+
+    def close(self) -> None:
+        """The door outlives its sessions."""
+
+
+class UrllibPool:
+    """Has the one method of `urllib3.PoolManager` that generated REST clients call."""
+
+    def __init__(self, door: HttpDoor) -> None:
+        self._door = door
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        fields: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: Any = None,
+        preload_content: bool = True,
+        encode_multipart: bool = True,
+        **_: Any,
+    ) -> urllib3.HTTPResponse:
+        """As `urllib3.PoolManager.request`; the body is always read whole."""
+        headers = dict(headers or {})
+        if fields and method in ("GET", "HEAD", "DELETE"):
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
+        elif fields:
+            body = urlencode(fields)
+        sent = self._door.request(method, url, headers=headers, content=body, timeout=_seconds(timeout))
+        return urllib3.HTTPResponse(
+            body=io.BytesIO(sent.content),
+            headers=_decoded_headers(sent),
+            status=sent.status_code,
+            reason=sent.reason_phrase,
+            preload_content=preload_content,
+            request_method=method,
+            request_url=url,
+        )
+
+
+def _decoded_headers(response: httpx.Response) -> dict[str, str]:
+    """httpx has already undone the content encoding; saying so again would undo it twice."""
+    skip = {"content-encoding", "transfer-encoding", "content-length"}
+    return {name: value for name, value in response.headers.items() if name.lower() not in skip}
+
+
+def _seconds(timeout: Any) -> httpx.Timeout | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, urllib3.Timeout):
+        total = timeout.total if isinstance(timeout.total, int | float) else None
+        connect = timeout.connect_timeout if isinstance(timeout.connect_timeout, int | float) else total
+        read = timeout._read if isinstance(timeout._read, int | float) else total
+        return httpx.Timeout(read or total or 30.0, connect=connect or 5.0)
+    if isinstance(timeout, tuple):
+        return httpx.Timeout(timeout[1], connect=timeout[0])
+    return httpx.Timeout(float(timeout), connect=min(5.0, float(timeout)))

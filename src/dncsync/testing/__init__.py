@@ -1,0 +1,1 @@
+"""Kits for building and checking connectors, for us and for third parties."""
