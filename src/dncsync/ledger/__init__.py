@@ -1,0 +1,1 @@
+"""The ledger: what was known, asked and done, appended only, and proved."""
