@@ -1,0 +1,444 @@
+"""Taking in what was read: the cache of the vendors is brought up to date, and each channel is judged.
+
+Pages of changes and snapshots may lag behind our own writes. So what they say of a holding that we know is
+only a hint when it differs: the key is read afresh. What we have never seen is taken as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dncsync import numbers
+from dncsync.ledger.events import NewEvent
+from dncsync.ledger.projections import record
+from dncsync.ledger.writer import Tx
+from dncsync.model import Channel, Flag, Holding, Provenance
+from dncsync.rules import Seen, Verdict, judge
+from dncsync.sync import findings
+from dncsync.sync.deliveries import SECOND, Jitter, backoff, close, look, settle, settle_numbers
+from dncsync.sync.requests import Ask, Intake
+from dncsync.sync.topology import SystemFacts
+from dncsync.sync.will import blocked_among, chunks, desired, marks
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a page came to."""
+
+    seen: int = 0
+    new: int = 0
+    looked_again: int = 0
+    requests: int = 0
+    verified: int = 0
+    contradicted: int = 0
+    cleared_there: int = 0
+    drifted: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Sums two tallies into this one."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class _Cached:
+    numbers: str
+    base: dict[Channel, Flag | None]
+    written: dict[Channel, Flag | None]
+    revision: str
+    gone: bool
+
+    @property
+    def unseen(self) -> bool:
+        """Only a place for a delivery: nothing was read or written there yet."""
+        return not any((*self.base.values(), *self.written.values()))
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a page makes necessary, collected and done in batches."""
+
+    asks: list[Ask] = field(default_factory=list)
+    settle: dict[str, str | None] = field(default_factory=dict)
+    covers: list[tuple[str, str]] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+    judged: dict[tuple[str, Channel], tuple[Verdict, Flag]] = field(default_factory=dict)
+
+
+def observe(
+    tx: Tx,
+    at: int,
+    intake: Intake,
+    facts: SystemFacts,
+    holdings: Sequence[Holding],
+    *,
+    fresh: bool,
+    jitter: Jitter,
+    backfill: bool = False,
+) -> Tally:
+    """Takes in holdings as one system showed them.
+
+    `fresh`: read by key just now, after every write that was made before; only such a reading verifies
+    anything (law 4). `backfill`: a snapshot; what it makes due goes behind fresh opt-outs.
+    """
+    tally = Tally(seen=len(holdings))
+    holdings = list({holding.key: holding for holding in holdings}.values())
+    cached = _cached(tx, facts, [holding.key for holding in holdings])
+    work = _Work()
+    accepted: list[tuple[Holding, _Cached | None]] = []
+    for holding in holdings:
+        before = cached.get(holding.key)
+        if before is None or before.unseen:
+            accepted.append((holding, before))
+            tally.new += 1
+        elif fresh:
+            accepted.append((holding, before))
+        elif not _same(facts, holding, before):
+            work.looks.append(holding.key)
+            tally.looked_again += 1
+    tx.executemany(
+        "UPDATE holdings SET seen_at = ? WHERE system = ? AND key = ?",
+        [(at, facts.name, holding.key) for holding in holdings],
+    )
+    if work.looks:
+        _look_unless_waiting(tx, at, facts, work.looks)
+    if accepted:
+        _accept(tx, at, intake, facts, accepted, work, tally, fresh=fresh, jitter=jitter, backfill=backfill)
+    return tally
+
+
+def _accept(
+    tx: Tx,
+    at: int,
+    intake: Intake,
+    facts: SystemFacts,
+    accepted: Sequence[tuple[Holding, _Cached | None]],
+    work: _Work,
+    tally: Tally,
+    *,
+    fresh: bool,
+    jitter: Jitter,
+    backfill: bool,
+) -> None:
+    parsed = _store(tx, at, facts, accepted)
+    every = {number for found in parsed.values() for number in found}
+    blocked = blocked_among(tx, every)
+    for holding, before in accepted:
+        _judge(tx, at, facts, holding, before, parsed[holding.key], blocked, work, tally)
+    if fresh:
+        _confirm(tx, at, facts, work, tally, jitter)
+        tx.executemany(
+            "DELETE FROM looks WHERE system = ? AND key = ?",
+            [(facts.name, holding.key) for holding, _ in accepted],
+        )
+    touched: set[str] = set()
+    if work.asks:
+        tally.requests += len(work.asks)
+        touched |= intake.record(tx, at, facts.name, work.asks)
+    touched |= intake.cover(tx, at, facts.name, work.covers)
+    if touched:
+        settle_numbers(tx, at, intake.topology, intake.goals, touched, backfill=backfill)
+    if work.settle:
+        settle(tx, at, intake.topology, intake.goals, facts, work.settle, backfill=backfill)
+
+
+def _judge(
+    tx: Tx,
+    at: int,
+    facts: SystemFacts,
+    holding: Holding,
+    before: _Cached | None,
+    own: tuple[str, ...],
+    blocked: dict[str, set[Channel]],
+    work: _Work,
+    tally: Tally,
+) -> None:
+    if holding.became is not None:
+        work.looks.append(holding.became)
+        look(tx, at, facts.name, [holding.became])
+    if holding.gone and not facts.by_number:
+        work.settle[holding.key] = None
+        return
+    quiet = before is None and not any(number in blocked for number in own)
+    for channel in facts.capabilities.channels:
+        observed = Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT)
+        provenance = holding.provenance.get(channel, Provenance())
+        if quiet and observed is Flag.CLEAR:
+            continue  # most of a first snapshot: nobody asked for anything here
+        seen = Seen(
+            base=before.base[channel] if before else None,
+            observed=observed,
+            written=before.written[channel] if before else None,
+            base_revision=before.revision if before else "",
+            revision=holding.revision,
+            ours=provenance.ours,
+        )
+        wanted = desired(tx, facts, holding.key, channel)
+        verdict = judge(seen, wanted)
+        work.judged[holding.key, channel] = (verdict, observed)
+        work.settle[holding.key] = next((n for n in own if channel in blocked.get(n, ())), None)
+        if verdict.request:
+            _ask(tx, facts, holding, channel, provenance, own, work)
+        if verdict.drift:
+            tally.drifted += 1
+            findings.open_finding(
+                tx,
+                at,
+                "field-absent",
+                facts.name,
+                str(channel),
+                f"{facts.name} no longer shows the field for {channel}; its holdings cannot be read",
+                severity="page",
+                quiet=True,
+            )
+        if verdict.cleared_there or verdict.not_kept:
+            tally.cleared_there += verdict.cleared_there
+            _report_lost(tx, at, facts, holding, channel, verdict, provenance)
+    if not facts.by_number:
+        _note_covers(tx, facts, holding.key, own, work)
+
+
+def _ask(
+    tx: Tx,
+    facts: SystemFacts,
+    holding: Holding,
+    channel: Channel,
+    provenance: Provenance,
+    own: tuple[str, ...],
+    work: _Work,
+) -> None:
+    scope = facts.scope_of(holding.key) if facts.by_number else ""
+    if facts.by_number:
+        if not own:
+            return  # an entry that is no number (a wildcard): quarantined
+        known = tx.execute(
+            "SELECT 1 FROM requests WHERE number = ? AND origin_system = ? AND scope = ? AND channel = ? "
+            "AND ended_seq IS NULL",
+            (own[0], facts.name, scope, channel),
+        ).fetchone()
+    else:
+        known = tx.execute(
+            "SELECT 1 FROM requests WHERE record_system = ? AND record_key = ? AND channel = ? "
+            "AND ended_seq IS NULL",
+            (facts.name, holding.key, channel),
+        ).fetchone()
+    if known:
+        return  # the request stands already; setting the flag again adds nothing
+    work.asks.append(
+        Ask(
+            channel=channel,
+            numbers=own,
+            number=own[0] if facts.by_number else None,
+            record=None if facts.by_number else (facts.name, holding.key),
+            scope=scope,
+            source=provenance.source or ("list-entry" if facts.by_number else "record-flag"),
+            actor=provenance.actor or None,
+            occurred_at=provenance.at,
+        )
+    )
+
+
+def _report_lost(
+    tx: Tx,
+    at: int,
+    facts: SystemFacts,
+    holding: Holding,
+    channel: Channel,
+    verdict: Verdict,
+    provenance: Provenance,
+) -> None:
+    who = provenance.actor or "unknown"
+    when = provenance.at.isoformat() if provenance.at else "unknown"
+    key = numbers.mask_text(holding.key) if facts.by_number else holding.key
+    what = "was cleared there" if verdict.cleared_there else "was accepted there and not kept"
+    findings.open_finding(
+        tx,
+        at,
+        "cleared-there" if verdict.cleared_there else "not-kept",
+        facts.name,
+        holding.key,
+        f"the {channel} block of {key} in {facts.name} {what} (who: {who}, when: {when}); it is put back",
+        detail={"who": who, "when": when, "how": provenance.source, "channel": str(channel)},
+    )
+
+
+def _note_covers(tx: Tx, facts: SystemFacts, key: str, own: tuple[str, ...], work: _Work) -> None:
+    """A request made on a record covers numbers that come to it later."""
+    if not own:
+        return
+    open_requests = tx.execute(
+        "SELECT id FROM requests WHERE record_system = ? AND record_key = ? AND ended_seq IS NULL",
+        (facts.name, key),
+    ).fetchall()
+    for (request_id,) in open_requests:
+        known = {
+            row[0] for row in tx.execute("SELECT number FROM blocks WHERE request_id = ?", (request_id,))
+        }
+        work.covers += [(request_id, number) for number in own if number not in known]
+
+
+def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jitter: Jitter) -> None:
+    """Closes or re-opens the deliveries of the keys that were just read."""
+    verified: list[int] = []
+    moot: list[int] = []
+    contradicted: list[dict[str, Any]] = []
+    absent: list[int] = []
+    for (key, channel), (_, observed) in work.judged.items():
+        row = tx.execute(
+            "SELECT id, want, state, sent_at, attempts FROM deliveries "
+            "WHERE system = ? AND key = ? AND channel = ? AND open = 1",
+            (facts.name, key, channel),
+        ).fetchone()
+        if row is None:
+            continue
+        delivery_id, want, state, sent_at, attempts = row
+        if observed == want:
+            (moot if sent_at is None else verified).append(delivery_id)
+        elif observed is Flag.ABSENT:
+            absent.append(delivery_id)
+        elif state != "due":
+            wait = 0.0 if state == "sent" else backoff(attempts, jitter)
+            contradicted.append(
+                {"id": delivery_id, "due_at": at + int(wait * SECOND), "error": f"read back: {observed}"}
+            )
+    tally.verified += len(verified)
+    tally.contradicted += len(contradicted)
+    if verified:
+        record(tx, NewEvent("deliveries.verified", at, {"ids": verified}, system=facts.name))
+    if contradicted:
+        record(tx, NewEvent("deliveries.contradicted", at, {"contradicted": contradicted}, system=facts.name))
+    close(tx, at, moot, "moot")
+    if absent:
+        later = at + int(60 * SECOND)
+        record(tx, NewEvent("deliveries.delayed", at, {"ids": absent, "due_at": later}, system=facts.name))
+
+
+def _store(
+    tx: Tx, at: int, facts: SystemFacts, accepted: Sequence[tuple[Holding, _Cached | None]]
+) -> dict[str, tuple[str, ...]]:
+    """Writes the cache rows of what was accepted. Returns key -> its usable numbers (E.164)."""
+    parsed: dict[str, tuple[str, ...]] = {}
+    rows, links, quarantined, moved = [], [], [], []
+    problems: Counter[str] = Counter()
+    for holding, before in accepted:
+        found, raw = [], json.dumps(holding.numbers)
+        if before is not None and before.numbers != raw and not holding.gone:
+            moved.append((facts.name, holding.key))
+        for value in holding.numbers:
+            reading = numbers.parse(value, facts.region)
+            if reading.number is not None:
+                found.append(reading.number)
+                links.append((reading.number, facts.name, holding.key))
+            elif reading.problem is not None and reading.problem is not numbers.Problem.EMPTY:
+                quarantined.append((facts.name, holding.key, value, str(reading.problem), at))
+                problems[str(reading.problem)] += 1
+        parsed[holding.key] = tuple(dict.fromkeys(found))
+        flags = {c: _base_after(holding, c, before) for c in Channel}
+        rows.append(
+            (
+                facts.name,
+                holding.key,
+                before.numbers if holding.gone and before is not None else raw,
+                flags[Channel.VOICE],
+                flags[Channel.SMS],
+                _still_written(holding, Channel.VOICE, before),
+                _still_written(holding, Channel.SMS, before),
+                holding.revision or (before.revision if before else ""),
+                int(holding.gone and not facts.by_number),
+                holding.became,
+                at,
+            )
+        )
+    tx.executemany("DELETE FROM holding_numbers WHERE system = ? AND key = ?", moved)
+    tx.executemany("DELETE FROM quarantine WHERE system = ? AND key = ?", moved)
+    tx.executemany(
+        "INSERT INTO holdings (system, key, numbers, base_voice, base_sms, written_voice, written_sms, "
+        "revision, gone, became, seen_at) VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (system, key) DO UPDATE "
+        "SET numbers = excluded.numbers, base_voice = excluded.base_voice, base_sms = excluded.base_sms, "
+        "written_voice = excluded.written_voice, written_sms = excluded.written_sms, "
+        "revision = excluded.revision, gone = excluded.gone, became = excluded.became, "
+        "seen_at = excluded.seen_at",
+        rows,
+    )
+    tx.executemany("INSERT OR IGNORE INTO holding_numbers VALUES (?,?,?)", links)
+    tx.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?)", quarantined)
+    for problem, count in problems.items():
+        findings.open_finding(
+            tx,
+            at,
+            "quarantined",
+            facts.name,
+            problem,
+            f"{facts.name} has phone values that are no usable number ({problem}); "
+            "see `dncsync number quarantine`",
+            severity="info",
+            detail={"latest": count},
+            quiet=True,
+        )
+    return parsed
+
+
+def _base_after(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
+    observed = Flag.CLEAR if holding.gone else holding.flags.get(channel)
+    if observed is None or observed is Flag.ABSENT:
+        return before.base[channel] if before else None
+    return observed
+
+
+def _still_written(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
+    """A field that did not show leaves open what became of our write."""
+    shown = holding.gone or holding.flags.get(channel, Flag.ABSENT) is not Flag.ABSENT
+    return None if shown or before is None else before.written[channel]
+
+
+def _cached(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, _Cached]:
+    found: dict[str, _Cached] = {}
+    for chunk in chunks(keys):
+        rows = tx.execute(
+            "SELECT key, numbers, base_voice, base_sms, written_voice, written_sms, revision, gone "  # noqa: S608
+            f"FROM holdings WHERE system = ? AND key IN ({marks(chunk)})",
+            (facts.name, *chunk),
+        )
+        for key, raw, base_voice, base_sms, written_voice, written_sms, revision, gone in rows:
+            found[key] = _Cached(
+                raw,
+                {Channel.VOICE: _flag(base_voice), Channel.SMS: _flag(base_sms)},
+                {Channel.VOICE: _flag(written_voice), Channel.SMS: _flag(written_sms)},
+                revision,
+                bool(gone),
+            )
+    return found
+
+
+def _same(facts: SystemFacts, holding: Holding, before: _Cached) -> bool:
+    if holding.became is not None or (holding.gone and not facts.by_number) != before.gone:
+        return False
+    if holding.revision and before.revision and holding.revision != before.revision:
+        return False
+    if not holding.gone and json.dumps(holding.numbers) != before.numbers:
+        return False
+    return all(
+        before.base[channel] is (Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT))
+        for channel in facts.capabilities.channels
+    )
+
+
+def _look_unless_waiting(tx: Tx, at: int, facts: SystemFacts, keys: Sequence[str]) -> None:
+    """A delivery that was sent is read back anyway; reading it twice would tell nothing more."""
+    waiting: set[str] = set()
+    for chunk in chunks(keys):
+        rows = tx.execute(
+            "SELECT key FROM deliveries WHERE system = ? AND open = 1 AND state IN ('sent', 'accepted') "  # noqa: S608
+            f"AND key IN ({marks(chunk)})",
+            (facts.name, *chunk),
+        )
+        waiting |= {row[0] for row in rows}
+    look(tx, at, facts.name, [key for key in keys if key not in waiting])
+
+
+def _flag(value: str | None) -> Flag | None:
+    return None if value is None else Flag(value)

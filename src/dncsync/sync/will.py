@@ -1,0 +1,81 @@
+"""What the ledger wants a holding to say, read from its present state and nothing else (level-triggered)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dncsync.ledger.writer import Tx
+from dncsync.model import Channel, Flag
+from dncsync.sync.topology import SystemFacts
+
+CHUNK = 500
+"""Values in one `IN (...)`: far below SQLite's limit, and few enough statements to stay prepared."""
+
+
+def blocked(tx: Tx, number: str, channel: Channel) -> bool:
+    """Whether the number has a block on the channel that no reversal has ended."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM blocks WHERE number = ? AND channel = ? AND ended_seq IS NULL LIMIT 1",
+            (number, channel),
+        ).fetchone()
+    )
+
+
+def blocked_among(tx: Tx, numbers: Iterable[str]) -> dict[str, set[Channel]]:
+    """Which of these numbers are blocked, and on which channels; those that are not are left out."""
+    found: dict[str, set[Channel]] = {}
+    for chunk in chunks(list(numbers)):
+        rows = tx.execute(
+            f"SELECT number, channel FROM blocks WHERE ended_seq IS NULL AND number IN ({marks(chunk)})",  # noqa: S608
+            chunk,
+        )
+        for number, channel in rows:
+            found.setdefault(number, set()).add(Channel(channel))
+    return found
+
+
+def restored(tx: Tx, number: str, system: str, scope: str) -> bool:
+    """Whether the consumer took this programme back with START, and said nothing since."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM restorations WHERE number = ? AND system = ? AND scope = ? AND ended_seq IS NULL",
+            (number, system, scope),
+        ).fetchone()
+    )
+
+
+def desired(tx: Tx, system: SystemFacts, key: str, channel: Channel) -> Flag:
+    """What this holding should say on this channel: SET while any number on it is blocked or a request made
+    on the record stands; else CLEAR."""
+    if not system.by_number and _record_request(tx, system.name, key, channel):
+        return Flag.SET
+    rows = tx.execute(
+        "SELECT h.number FROM holding_numbers h WHERE h.system = ? AND h.key = ? AND EXISTS (SELECT 1 "
+        "FROM blocks b WHERE b.number = h.number AND b.channel = ? AND b.ended_seq IS NULL)",
+        (system.name, key, channel),
+    ).fetchall()
+    if not rows:
+        return Flag.CLEAR
+    if system.by_number and channel is Channel.SMS:
+        scope = system.scope_of(key)
+        rows = [row for row in rows if not restored(tx, row[0], system.name, scope)]
+    return Flag.SET if rows else Flag.CLEAR
+
+
+def _record_request(tx: Tx, system: str, key: str, channel: Channel) -> bool:
+    rows = tx.execute(
+        "SELECT channels FROM requests WHERE record_system = ? AND record_key = ? AND ended_seq IS NULL",
+        (system, key),
+    )
+    return any(channel in row[0].split(",") for row in rows)
+
+
+def chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    """In pieces that fit one statement."""
+    return (values[i : i + CHUNK] for i in range(0, len(values), CHUNK))
+
+
+def marks(values: Sequence[object]) -> str:
+    """`?,?,?` for an `IN (...)`."""
+    return ",".join("?" * len(values))
