@@ -1,0 +1,223 @@
+"""`dncsync number`: everything about one number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.options import NOTHING, Common, print_json
+
+app = App(name="number", help="Show, block, unblock or check one number, in any common notation.")
+
+Number = Annotated[str, Parameter(help="In any common notation, e.g. '(312) 555-0199'.")]
+Region = Annotated[str, Parameter(help="Country of a number without a country code (ISO, two letters).")]
+
+
+def _e164(text: str, region: str) -> str:
+    from dncsync import numbers
+
+    if not numbers.is_region(region):
+        raise Cannot(f"region {region!r} is no country code; use two letters, e.g. US")
+    parsed = numbers.parse(text, region)
+    if parsed.number is None:
+        hint = f"; did you mean {parsed.base}?" if parsed.base else "; give it e.g. as +13125550199"
+        raise Cannot(f"{text!r} is no usable number ({parsed.problem}){hint}")
+    return parsed.number
+
+
+@app.command
+def show(number: Number, *, region: Region = "US", common: Common = NOTHING) -> int:
+    """Show a number's state, its requests, and how far each reached every system.
+
+    Example: dncsync number show 312-555-0199 --ledger dncsync.sqlite
+    """
+    from dncsync.cli import rendering
+    from dncsync.ledger import reading
+
+    e164 = _e164(number, region)
+    conn = common.reader()
+    try:
+        found = reading.number(conn, e164)
+    finally:
+        conn.close()
+    if common.json:
+        print_json(found)
+    else:
+        rendering.number(found)
+    return EXIT_DONE
+
+
+@app.command
+def history(number: Number, *, region: Region = "US", common: Common = NOTHING) -> int:
+    """Show every event that concerns a number, in the ledger's order.
+
+    Example: dncsync number history +13125550199 --json
+    """
+    from dncsync.cli import rendering
+    from dncsync.ledger import reading
+
+    e164 = _e164(number, region)
+    conn = common.reader()
+    try:
+        events = list(reading.history(conn, e164))
+    finally:
+        conn.close()
+    if common.json:
+        print_json({"number": e164, "events": events})
+    else:
+        rendering.history(e164, events)
+    return EXIT_DONE
+
+
+@app.command
+def check(
+    number: Number,
+    *,
+    channel: Literal["voice", "sms"] = "voice",
+    region: Region = "US",
+    common: Common = NOTHING,
+) -> int:
+    """Say whether a number may be contacted. Exit code 0: no block; 3: do not contact.
+
+    What cannot be answered is answered with "do not contact" (exit code 3, and the reason).
+
+    Example: dncsync number check 3125550199 --channel sms && send-text
+    """
+    verdict = _check(number, region, channel, common)
+    if common.json:
+        print_json(verdict)
+    else:
+        from dncsync.cli import rendering
+
+        rendering.verdict(verdict)
+    return EXIT_DONE if verdict["contact"] else EXIT_FOUND
+
+
+def _check(number: str, region: str, channel: str, common: Common) -> dict[str, Any]:
+    from dncsync.ledger import reading
+    from dncsync.ledger.sqlite import Error, LedgerError
+
+    try:
+        e164 = _e164(number, region)
+        conn = common.reader()
+        try:
+            return reading.verdict(conn, e164, channel)
+        finally:
+            conn.close()
+    except (Cannot, LedgerError, Error, OSError) as error:
+        # Closed when in doubt (law 10).
+        return {"number": number, "channel": channel, "contact": False, "why": f"no answer: {error}"}
+
+
+@app.command
+def block(
+    number: Number,
+    *,
+    actor: Annotated[str, Parameter(help="Who took the request.")],
+    channel: Literal["voice", "sms"] = "voice",
+    words: Annotated[str, Parameter(help="What the consumer said; erasable.")] = "",
+    region: Region = "US",
+    dry_run: Annotated[bool, Parameter(help="Say what would be recorded, and record nothing.")] = False,
+    common: Common = NOTHING,
+) -> int:
+    """Record a Do-Not-Call request for a number. It is durable when this returns.
+
+    Example: dncsync number block '(312) 555-0199' --actor jane --words 'asked by letter'
+    """
+    e164 = _e164(number, region)
+    if dry_run:
+        return _say(common, {"number": e164, "would": "block", "channel": channel})
+    arguments = {"number": e164, "channel": channel, "actor": actor, "words": words}
+    done = common.command("block", arguments)
+    return _say(common, {"number": e164, "done": "blocked", "channel": channel, **done})
+
+
+@app.command
+def unblock(
+    number: Number,
+    *,
+    actor: Annotated[str, Parameter(help="Who decides.")] = "",
+    reason: Annotated[str, Parameter(help="Why, in a sentence.")] = "",
+    basis: Annotated[
+        str, Parameter(help="signed, written or recorded_verbal: the kind of newer consent.")
+    ] = "",
+    evidence: Annotated[Path | None, Parameter(help="The document; its hash goes into the ledger.")] = None,
+    channel: Annotated[
+        list[Literal["voice", "sms"]] | None, Parameter(help="Only this channel; may be repeated.")
+    ] = None,
+    region: Region = "US",
+    dry_run: Annotated[bool, Parameter(help="Check everything, and record nothing.")] = False,
+    common: Common = NOTHING,
+) -> int:
+    """End a number's blocks with a documented reversal: newer, express consent of the consumer.
+
+    Refuses without actor, reason, basis and evidence. An existing business relationship is no basis.
+
+    Example: dncsync number unblock +13125550199 --actor jane --reason 'asked to be called again' \
+--basis signed --evidence consent.pdf
+    """
+    from hashlib import file_digest
+
+    e164 = _e164(number, region)
+    missing = [
+        name
+        for name, value in (("--actor", actor), ("--reason", reason), ("--basis", basis))
+        if not value.strip()
+    ]
+    if evidence is None:
+        missing.append("--evidence")
+    if missing or evidence is None:
+        raise Cannot(f"a block ends only with documented consent; missing: {', '.join(missing)}")
+    if not evidence.is_file():
+        raise Cannot(f"{evidence}: no such file; --evidence names the document that shows the consent")
+    if evidence.stat().st_size == 0:
+        raise Cannot(f"{evidence}: the file is empty; it is no evidence")
+    with evidence.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    arguments = {
+        "number": e164,
+        "channels": list(channel or ("voice", "sms")),
+        "actor": actor,
+        "reason": reason,
+        "basis": basis,
+        "evidence_name": evidence.name,
+        "evidence_sha256": digest,
+    }
+    if dry_run:
+        return _say(common, {"would": "unblock", **arguments})
+    done = common.command("unblock", arguments)
+    return _say(common, {"number": e164, "done": "unblocked", "evidence_sha256": digest, **done})
+
+
+@app.command
+def quarantine(*, system: str | None = None, limit: int = 100, common: Common = NOTHING) -> int:
+    """List phone values that are no usable number, with the record that holds each.
+
+    Example: dncsync number quarantine --system hubspot
+    """
+    from dncsync.cli import rendering
+    from dncsync.ledger import reading
+
+    conn = common.reader()
+    try:
+        rows = reading.quarantined(conn, system, limit)
+    finally:
+        conn.close()
+    if common.json:
+        print_json(rows)
+    else:
+        rendering.table("Quarantined phone values", rows)
+    return EXIT_DONE
+
+
+def _say(common: Common, result: dict[str, Any]) -> int:
+    if common.json:
+        print_json(result)
+    else:
+        from dncsync.cli import rendering
+
+        rendering.result(result)
+    return EXIT_DONE

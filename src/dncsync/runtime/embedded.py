@@ -1,0 +1,264 @@
+"""The embedded runtime: one process, one thread per system, APScheduler for the clock, SQLite for everything
+that must survive.
+
+APScheduler is a timer and nothing more: no work lives in it. What is due is always read from the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from prometheus_client import CollectorRegistry
+
+from dncsync import policy
+from dncsync.clock import Clock, SystemClock, to_micros
+from dncsync.connector import Webhook, WebhookRequest
+from dncsync.ledger import checkpoint
+from dncsync.ledger.writer import GroupWriter, Tx, Writer
+from dncsync.policy import Policies
+from dncsync.redaction import Redactor
+from dncsync.runtime import commands
+from dncsync.runtime.control import ControlServer
+from dncsync.runtime.metrics import LedgerMetrics, WireMetrics
+from dncsync.runtime.systems import Connected, connect_all
+from dncsync.settings import Settings
+from dncsync.sync import watch
+from dncsync.sync.requests import Intake
+from dncsync.sync.topology import Topology
+from dncsync.sync.turn import Pace, SystemLoop
+from dncsync.web.server import Server
+from dncsync.web.webhooks import UnknownSystem, create_app
+
+log = structlog.get_logger("dncsync.daemon")
+
+WATCH_EVERY = 30
+"""Seconds between looks at the clocks of open deliveries."""
+ERROR_PAUSE = 5.0
+"""Seconds a loop rests after an error of our own, e.g. a full disk."""
+
+
+class _LoopThread:
+    """Runs one system's turns until told to stop; sleeps only while nothing is due."""
+
+    def __init__(self, loop: SystemLoop) -> None:
+        self.loop = loop
+        self.wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"system-{loop.facts.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """After the call in hand."""
+        self._stop.set()
+        self.wake.set()
+
+    def join(self, timeout: float) -> bool:
+        """Whether it ended within `timeout` seconds."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        started = False
+        while not self._stop.is_set():
+            self.wake.clear()
+            try:
+                if not started:
+                    self.loop.start()
+                    started = True
+                pause = self.loop.turn()
+            except Exception as error:
+                # Ours, not the vendor's: the ledger could not be written. Nothing is lost.
+                log.error("the loop rests", system=self.loop.facts.name, error=str(error), exc_info=True)
+                pause = ERROR_PAUSE
+            if pause > 0:
+                self.wake.wait(pause)
+
+
+class Daemon:
+    """Everything that `dncsync run` is. `start` returns when webhooks are taken; `stop` is graceful."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        """Reads the policy and opens nothing yet. Raises `PolicyError`."""
+        self.settings = settings
+        self.policies = load_policies(settings)
+        self._clock = clock or SystemClock()
+        self.policies.check(self._clock.now().date())
+        self._registry = CollectorRegistry()
+        self._wire = WireMetrics(self._registry)
+        self._redactor = Redactor(settings.secret_values())
+        self._threads: dict[str, _LoopThread] = {}
+        self._systems: dict[str, Connected] = {}
+        self._closing = contextlib.ExitStack()
+        self.server: Server | None = None
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Opens the ledger and connects. Raises `LedgerError`, `ListenError` or `UnknownVendor`, and leaves
+        nothing running then."""
+        with contextlib.ExitStack() as opening:
+            ledger = self.settings.ledger.path
+            now = to_micros(self._clock.now())
+            self.writer: Writer = opening.enter_context(GroupWriter(ledger, create=True, now=now))
+            self._systems = connect_all(self.settings.systems, self._clock, observe=self._wire)
+            for connected in self._systems.values():
+                opening.callback(connected.close)
+            facts = {name: connected.facts for name, connected in self._systems.items()}
+            self.topology = Topology(facts, wake=self._wake)
+            self.intake = Intake(self.policies, self.topology)
+            self._registry.register(LedgerMetrics(ledger, self._usage, self._at))
+            self._catch_up()
+            self._start_loops(opening)
+            self._start_schedule(opening)
+            self._start_listening(opening)
+            self._closing = opening.pop_all()
+        log.info("running", systems=sorted(self._systems), ledger=str(ledger))
+
+    def stop(self, timeout: float = 8.0) -> bool:
+        """Finishes calls in hand, commits, closes. Returns whether all ended within `timeout` seconds."""
+        log.info("stopping")
+        for thread in self._threads.values():
+            thread.ask_to_stop()
+        deadline = self._clock.monotonic() + timeout
+        ended = True
+        for thread in self._threads.values():
+            ended &= thread.join(max(0.1, deadline - self._clock.monotonic()))
+        self._closing.close()
+        log.info("stopped", clean=ended)
+        return ended
+
+    def _start_loops(self, opening: contextlib.ExitStack) -> None:
+        pace = Pace(snapshot_every=self.settings.sync.snapshot_every * 3600)
+        for name, connected in self._systems.items():
+            loop = SystemLoop(
+                connected.facts,
+                connected.connector,
+                self.writer,
+                self.intake,
+                self._clock,
+                random.Random().random,  # noqa: S311  jitter
+                lanes=connected.lanes,
+                pace=pace,
+            )
+            thread = self._threads[name] = _LoopThread(loop)
+            opening.callback(thread.ask_to_stop)
+            thread.start()
+
+    def _start_schedule(self, opening: contextlib.ExitStack) -> None:
+        scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        scheduler.add_job(self._in_ledger(watch.late), "interval", seconds=WATCH_EVERY)
+        scheduler.add_job(self._in_ledger(watch.sweep), "cron", hour=4, minute=17)
+        scheduler.add_job(self._check_policy, "cron", hour=0, minute=5)
+        if self.settings.ledger.checkpoint_key is not None:
+            scheduler.add_job(self._checkpoint, "cron", hour=0, minute=0)
+        scheduler.start()
+        opening.callback(scheduler.shutdown, wait=True)
+
+    def _start_listening(self, opening: contextlib.ExitStack) -> None:
+        control = ControlServer(self.settings.ledger.path, self.command)
+        control.start()
+        opening.callback(control.stop)
+        app = create_app(
+            self.handle, self._ready, self._registry, self.settings.public_url, redactor=self._redactor
+        )
+        self.server = Server(app, self.settings.web.address)
+        self.server.start()
+        opening.callback(self.server.stop)
+
+    # --- what comes in --------------------------------------------------------------------------------
+
+    def handle(self, system: str, request: WebhookRequest) -> Future[Webhook]:
+        """A vendor's webhook; the future resolves after the commit (law 1). Raises `UnknownSystem`,
+        `WebhookRefused`."""
+        connected = self._systems.get(system)
+        if connected is None or not connected.facts.capabilities.has_webhooks:
+            raise UnknownSystem(system)
+        webhook = connected.connector.parse_webhook(request)
+        at = to_micros(request.received_at)
+
+        def take(tx: Tx) -> Webhook:
+            self.intake.take_webhook(tx, at, connected.facts, webhook)
+            return webhook
+
+        return self.writer.submit(take)
+
+    def command(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """An admin's command, durable when this returns. Raises `Refused`."""
+        at = self._at()
+        if name == "status":
+            return {"budgets": self._usage(), "url": self.server.url if self.server else None}
+        result = self.writer.call(lambda tx: commands.run(tx, at, self.intake, name, arguments))
+        if name == "snapshot":
+            for system in result["systems"]:
+                self._threads[system].loop.snapshot_now()
+                self._threads[system].wake.set()
+        return result
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        after: str | None = ""
+        while after is not None:
+            last, at = after, self._at()
+            after = self.writer.call(partial(self.intake.catch_up, at=at, after=last))
+
+    def _in_ledger(self, step: Callable[[Tx, int], object]) -> Callable[[], None]:
+        def job() -> None:
+            at = self._at()
+            self.writer.call(lambda tx: step(tx, at))
+
+        return job
+
+    def _checkpoint(self) -> None:
+        key = self.settings.ledger.checkpoint_key
+        assert key is not None
+        at = self._at()
+        signer = checkpoint.Signer.load(key)
+        taken = self.writer.call(lambda tx: checkpoint.take(tx, signer, at))
+        folder = self.settings.ledger.path.with_name(self.settings.ledger.path.name + ".checkpoints")
+        folder.mkdir(exist_ok=True)
+        checkpoint.write_file(taken, folder / f"{taken.seq:012d}.json")
+
+    def _check_policy(self) -> None:
+        for notice in self.policies.check(self._clock.now().date()):
+            log.warning("policy", notice=notice.text)
+
+    def _ready(self) -> bool:
+        return self.writer.call(lambda tx: True)
+
+    def _usage(self) -> dict[str, dict[str, tuple[int, int]]]:
+        return {name: connected.usage() for name, connected in self._systems.items()}
+
+    def _wake(self, systems: Iterable[str]) -> None:
+        for name in systems:
+            if name in self._threads:
+                self._threads[name].wake.set()
+
+    def _at(self) -> int:
+        return to_micros(self._clock.now())
+
+
+def load_policies(settings: Settings) -> Policies:
+    """The configured policy file, or the shipped defaults. Raises `PolicyError`."""
+    path: Path | None = settings.policy.file
+    return policy.load(path) if path is not None else Policies()
+
+
+logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -1,0 +1,320 @@
+"""`make demo`: the real daemon, the real SDKs, real HTTP on loopback, and a story in about a minute.
+
+Every step is judged by what the vendors' sandboxes themselves hold, never by the ledger's opinion.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from dncsync.connector import plugin
+from dncsync.ledger import reading
+from dncsync.ledger.sqlite import LedgerError, connect_reader
+from dncsync.model import Flag
+from dncsync.testing.daemon import DaemonProcess, running
+from dncsync.testing.faults import FaultKind
+from dncsync.testing.sandbox import Sandbox
+
+VENDORS = ("twilio", "hubspot", "salesforce", "vicidial")
+PEOPLE = {
+    "Ann": "+12125550142",
+    "Bob": "+13125550177",
+    "Cleo": "+14155550161",
+    "Dan": "+17135550119",
+}
+PATIENCE = 45.0
+"""Seconds that a step may take before the demo fails."""
+STAMPS = (("known_at", "K"), ("sent_at", "S"), ("accepted_at", "A"), ("verified_at", "V"))
+
+
+class StepFailed(Exception):
+    """A step did not really happen."""
+
+
+class Stage:
+    """What the audience sees: the story so far, and the live table of stamps."""
+
+    def __init__(self, console: Console, ledger: Path) -> None:
+        self._console = console
+        self._ledger = ledger
+        self._live: Live | None = None
+        self._began = time.monotonic()
+        self._now: Text = Text()
+        self._done: list[Text] = []
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Live on a terminal; plain lines elsewhere."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(self._render(), console=self._console, refresh_per_second=8, transient=True) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def begin(self, what: str) -> None:
+        """A step begins."""
+        self._now = Text.assemble(("  ... ", "yellow"), what)
+        self.refresh()
+
+    def end(self, what: str, seconds: float, proof: str) -> None:
+        """A step really happened."""
+        line = Text.assemble(
+            ("  ok  ", "bold green"), what, (f"  [{seconds:.1f} s] ", "dim"), (proof, "cyan")
+        )
+        self._done.append(line)
+        self._now = Text()
+        if self._live is None:
+            self._console.print(line)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draws the present state."""
+        if self._live is not None:
+            self._live.update(self._render())
+
+    def close(self) -> None:
+        """Leaves the whole story on the terminal."""
+        if self._console.is_terminal:
+            for line in self._done:
+                self._console.print(line)
+        self._console.print(self.table())
+
+    def _render(self) -> RenderableType:
+        took = Text(f"{time.monotonic() - self._began:4.0f} s", "dim")
+        return Group(*self._done, self._now, self.table(), took)
+
+    def table(self) -> RenderableType:
+        """Per person and system: known, sent, accepted, verified, as seconds after the request was known."""
+        made = Table(title="Seconds after the ledger knew: sent / accepted / verified (read back)", box=None)
+        made.add_column("")
+        for vendor in VENDORS:
+            made.add_column(vendor, style="bold")
+        try:
+            conn = connect_reader(self._ledger)
+        except LedgerError:
+            return made
+        try:
+            for name, number in PEOPLE.items():
+                found = reading.number(conn, number)
+                made.add_row(
+                    f"{name} {number}", *(self._cell(found["deliveries"], vendor) for vendor in VENDORS)
+                )
+        finally:
+            conn.close()
+        return Panel(made, expand=False)
+
+    def _cell(self, deliveries: list[dict[str, Any]], vendor: str) -> Text:
+        mine = [d for d in deliveries if d["system"] == vendor and d["want"] == "set"]
+        if not mine:
+            return Text("-", "dim")
+        last = mine[-1]
+        if last["state"] == "moot":
+            return Text("asked here", "magenta")
+        known = _seconds(last["known_at"])
+        stamps = []
+        for column, _ in STAMPS[1:]:
+            at = last[column]
+            stamps.append("..." if at is None else f"{_seconds(at) - known:.2f}")
+        if last["proof"] == "verified":
+            return Text(" / ".join(stamps), "green")
+        if last["proof"] == "accepted, cannot be read":
+            return Text(f"{stamps[0]} / {stamps[1]} / cannot be read", "cyan")
+        return Text(" / ".join(stamps), "yellow")
+
+
+def _seconds(instant: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(instant).timestamp()
+
+
+class Story:
+    """The acts, in order."""
+
+    def __init__(self, boxes: Mapping[str, Sandbox], daemon: DaemonProcess, stage: Stage) -> None:
+        self.boxes = boxes
+        self.daemon = daemon
+        self.stage = stage
+        self.ledger = daemon.config.with_name("ledger.sqlite")
+
+    def tell(self) -> None:
+        """Raises `StepFailed` at the first step that did not happen."""
+        self._step("the daemon starts and reads every system in full", self.daemon.start, self._settled)
+        self._step(
+            "Ann texts STOP to the SMS vendor",
+            lambda: self.boxes["twilio"].opt_out(PEOPLE["Ann"], text="STOP"),
+            lambda: self._suppressed("Ann", *VENDORS),
+        )
+        self._step(
+            "a sales rep ticks Do Not Call on Bob's HubSpot contact",
+            lambda: self.boxes["hubspot"].opt_out(PEOPLE["Bob"]),
+            lambda: self._suppressed("Bob", *VENDORS),
+        )
+        self._step(
+            "an agent dispositions DNC on a call with Cleo in the dialer",
+            lambda: self.boxes["vicidial"].opt_out(PEOPLE["Cleo"]),
+            lambda: self._suppressed("Cleo", *VENDORS),
+        )
+        self._step(
+            "somebody un-ticks Ann in Salesforce, and the ratchet puts it back",
+            self._untick,
+            lambda: self._put_back("Ann", "salesforce"),
+        )
+        self._outage()
+        self._step("the daemon finishes its calls and stops on SIGTERM", self._stop, lambda: "exit code 0")
+        self._step("every byte of the ledger's chain verifies", lambda: None, self._verifies)
+
+    def _step(self, what: str, act: Callable[[], object], proof: Callable[[], str | None]) -> None:
+        self.stage.begin(what)
+        began = time.monotonic()
+        act()
+        while True:
+            found = proof()
+            if found is not None:
+                self.stage.end(what, time.monotonic() - began, found)
+                return
+            if time.monotonic() - began > PATIENCE:
+                raise StepFailed(what)
+            time.sleep(0.1)
+            self.stage.refresh()
+
+    def _outage(self) -> None:
+        dead = self.boxes["hubspot"]
+
+        def down() -> None:
+            dead.faults.add(FaultKind.RESET_BEFORE)
+            self.boxes["twilio"].opt_out(PEOPLE["Dan"], text="Please take me off your list")
+            until = time.monotonic() + 10.0
+            while time.monotonic() < until:
+                time.sleep(0.1)
+                self.stage.refresh()
+            if self._flags("Dan", "hubspot") == {Flag.SET}:
+                raise StepFailed("HubSpot was not down")
+            dead.faults.clear()
+
+        self._step(
+            "HubSpot is down for ten seconds while Dan asks in his own words; nothing is lost",
+            down,
+            lambda: self._suppressed("Dan", *VENDORS),
+        )
+
+    def _untick(self) -> None:
+        self.boxes["salesforce"].undo(PEOPLE["Ann"])
+        if self._flags("Ann", "salesforce") != {Flag.CLEAR}:
+            raise StepFailed("the box was not un-ticked")
+
+    def _stop(self) -> None:
+        if (code := self.daemon.stop()) != 0:
+            raise StepFailed(f"the daemon exited with {code}")
+
+    # --- what really is, in the sandboxes' own words ------------------------------------------------------
+
+    def _flags(self, person: str, vendor: str) -> set[Flag]:
+        box = self.boxes[vendor]
+        with box.lock:
+            return {truth.flag for truth in box.truth(PEOPLE[person])}
+
+    def _suppressed(self, person: str, *vendors: str) -> str | None:
+        if all(self._flags(person, vendor) == {Flag.SET} for vendor in vendors):
+            return f"{', '.join(vendors)} all hold the block"
+        return None
+
+    def _put_back(self, person: str, vendor: str) -> str | None:
+        if self._flags(person, vendor) != {Flag.SET}:
+            return None
+        conn = connect_reader(self.ledger)
+        try:
+            kinds = {finding["kind"] for finding in reading.open_findings(conn)}
+        finally:
+            conn.close()
+        return "ticked again; a finding says it was cleared there" if "cleared-there" in kinds else None
+
+    def _settled(self) -> str | None:
+        conn = connect_reader(self.ledger)
+        try:
+            waiting = conn.execute(
+                "SELECT (SELECT count(*) FROM deliveries WHERE open = 1) + (SELECT count(*) FROM looks)"
+            ).fetchone()[0]
+            read = conn.execute("SELECT count(*) FROM systems WHERE snapshot_at IS NOT NULL").fetchone()[0]
+            holdings, blocked = conn.execute(
+                "SELECT (SELECT count(*) FROM holdings), (SELECT count(DISTINCT number) FROM blocks)"
+            ).fetchone()
+        finally:
+            conn.close()
+        if read < 3 or waiting:
+            return None
+        return f"{holdings:,} holdings, {blocked} numbers blocked before we came"
+
+    def _verifies(self) -> str | None:
+        command = [sys.executable, "-m", "dncsync.cli.main", "ledger", "verify", "--ledger", str(self.ledger)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise StepFailed(f"the ledger does not verify: {done.stdout}{done.stderr}")
+        return done.stdout.splitlines()[0]
+
+
+def main() -> int:
+    """Runs the demo; 0 only if every step really happened."""
+    console = Console(highlight=False)
+    folder = Path(os.environ.get("DNCSYNC_DEMO", "")) if os.environ.get("DNCSYNC_DEMO") else None
+    folder = folder or Path(tempfile.mkdtemp(prefix="dncsync-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("ledger.sqlite*"):
+        old.unlink()
+    boxes = {name: plugin(name).sandbox()(seed=7, contacts=300) for name in VENDORS}
+    for number in PEOPLE.values():
+        for vendor, value in (("hubspot", number), ("salesforce", _typed(number)), ("vicidial", number)):
+            boxes[vendor].add_contact([value])
+    console.print(Text("dncsync: one opt-out, everywhere, with proof", "bold"))
+    console.print("Four sandboxes on loopback, 300 contacts in each, and the daemon as its own process.\n")
+    with running(folder, boxes) as (daemon, _):
+        ledger = folder / "ledger.sqlite"
+        stage = Stage(console, ledger)
+        failed: str | None = None
+        with stage.showing():
+            try:
+                Story(boxes, daemon, stage).tell()
+            except (StepFailed, RuntimeError) as error:
+                failed = str(error)
+        stage.close()
+    if failed is not None:
+        console.print(Text(f"FAILED: {failed}", "bold red"))
+        console.print(f"The daemon's log: {folder / 'daemon.log'}")
+        return 1
+    console.print("\nTry next:", style="bold")
+    tool = os.path.relpath(Path(sys.executable).with_name("dncsync"))
+    for command in (
+        f"number show {PEOPLE['Ann']}",
+        f"number history {PEOPLE['Dan']}",
+        "status",
+        f"ledger export {folder / 'audit.sqlite'}",
+    ):
+        console.print(f"  {tool} {command} --ledger {ledger}", soft_wrap=True)
+    return 0
+
+
+def _typed(number: str) -> str:
+    """As somebody typed it into a CRM."""
+    return f"({number[2:5]}) {number[5:8]}-{number[8:]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
