@@ -271,10 +271,7 @@ class Policies:
         From `revoke_all_mandatory_from` on a narrow scope without counsel's approval reads as global, so that
         a daemon that runs across that day becomes stricter by itself.
         """
-        policy = self.first
-        for amendment in self.amendments:
-            if amendment.since <= day:
-                policy = amendment.policy
+        policy = self._written_for(day)
         if _narrow_too_long(policy, day):
             rules = policy.rules.model_copy(update={"scope_on_stop": "global"})
             policy = policy.model_copy(update={"rules": rules})
@@ -282,28 +279,24 @@ class Policies:
 
     def check(self, today: date) -> tuple[Notice, ...]:
         """To be called at every start. Raises PolicyError for a scope too narrow for `today` (REV-10)."""
-        written = [self.first, *(a.policy for a in self.amendments if a.since <= today)][-1]
-        if _narrow_too_long(written, today):
-            since = written.rules.revoke_all_mandatory_from
-            raise PolicyError(
-                [
-                    f'rules.scope_on_stop = "narrow": not allowed from {since} on (REV-10); set "global", or '
-                    'name who approved it under [counsel_approved] "rules.scope_on_stop"'
-                ]
-            )
+        policy = self._written_for(today)
+        if _narrow_too_long(policy, today):
+            since = policy.rules.revoke_all_mandatory_from
+            text = f'rules.scope_on_stop = "narrow": not allowed from {since} on (REV-10); set "global", or '
+            raise PolicyError([text + 'name who approved it under [counsel_approved] "rules.scope_on_stop"'])
         notices = []
-        age = (today - written.verified_on).days
-        if age < 0:
-            text = f"verified_on = {written.verified_on} is in the future"
+        verified = policy.verified_on
+        age = (today - verified).days
+        if age < 0 or age > VERIFIED_FOR_DAYS or verified < WATCH_FROM <= today:
+            when = f"{age} days ago" if age >= 0 else "which is in the future"
+            text = f"the policy was last compared with the law on {verified}, {when} (REV-13)"
             notices.append(Notice(NoticeKind.UNVERIFIED, text))
-        elif age > VERIFIED_FOR_DAYS or written.verified_on < WATCH_FROM <= today:
-            text = (
-                f"the policy was last compared with the law on {written.verified_on}, {age} days ago (REV-13)"
-            )
-            notices.append(Notice(NoticeKind.UNVERIFIED, text))
-        if not written.reviewed_by.strip():
+        if not policy.reviewed_by.strip():
             notices.append(Notice(NoticeKind.UNREVIEWED, "no counsel has reviewed the policy (reviewed_by)"))
         return tuple(notices)
+
+    def _written_for(self, day: date) -> Policy:
+        return [self.first, *(amended.policy for amended in self.amendments if amended.since <= day)][-1]
 
 
 def _narrow_too_long(policy: Policy, day: date) -> bool:

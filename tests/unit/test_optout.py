@@ -203,6 +203,7 @@ def test_other_wording_of_a_request(text: str) -> None:
             "please do not remove me from the list",
             "do not unsubscribe me",
         ),
+        *("please don't delete my number", "hey \U0001f6d1\U0001f6d1"),
         *("stops", "cancelled", "unsubscribed", "i never signed up", "how did you get my number"),
         *("Why do you keep texting me", "is this spam?", "I blocked you", "No longer intrested"),
         *("i may want to stop one day, tell me more", "stop to opt out", "end all of it today"),
@@ -245,6 +246,7 @@ def test_ambiguous_blocks_until_reviewed(text: str) -> None:
         # T24: STOP in a quoted footer only
         "Reply STOP to opt out",
         "> Acme: 20% off this week! Reply STOP to opt out",
+        "see you then\n> Stop texting while driving, says Acme",
         "great, thanks\n> Acme: 20% off. Text STOP to end, HELP for help",
         "Acme: 20% off. Msg&data rates may apply. Reply HELP for help, STOP to cancel. -- which colours?",
         "To stop receiving these messages, reply STOP",

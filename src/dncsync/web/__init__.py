@@ -1,0 +1,1 @@
+"""What listens: vendors' webhooks, and what tells an operator how the daemon is."""
