@@ -39,6 +39,10 @@ class _Window:
     def take(self, now_ms: int) -> None:
         self._bucket.put(RateItem("call", now_ms))
 
+    def take_over(self, other: _Window) -> None:
+        """The calls of the window that this one replaces: all of them, it may be allowed fewer or more."""
+        self._bucket.items.extend(other._bucket.items)
+
     def used(self, now_ms: int) -> int:
         self._bucket.leak(now_ms)
         return len(self._bucket.items)
@@ -56,10 +60,12 @@ class CallBudget:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._share_all = use
+        self._share_background = use * (1 - reserve)
         self._limits = {limit.name: limit for limit in limits}
         self._all = {n: _Window(int(x.calls * use), x.seconds) for n, x in self._limits.items()}
         self._background = {
-            n: _Window(int(x.calls * use * (1 - reserve)), x.seconds) for n, x in self._limits.items()
+            n: _Window(int(x.calls * self._share_background), x.seconds) for n, x in self._limits.items()
         }
         self._not_before = 0.0
 
@@ -93,13 +99,10 @@ class CallBudget:
             limit = self._limits.get(name)
             if limit is None or calls <= 0 or calls == limit.calls:
                 return
-            share_all = self._all[name].calls / limit.calls
-            share_background = self._background[name].calls / limit.calls
             self._limits[name] = Limit(name, calls, limit.seconds)
-            for windows, share in ((self._all, share_all), (self._background, share_background)):
+            for windows, share in ((self._all, self._share_all), (self._background, self._share_background)):
                 fresh = _Window(int(calls * share), limit.seconds)
-                for item in windows[name]._bucket.items[-fresh.calls :]:
-                    fresh.take(item.timestamp)
+                fresh.take_over(windows[name])
                 windows[name] = fresh
 
     def usage(self) -> dict[str, tuple[int, int]]:

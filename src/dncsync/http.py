@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import email.utils
 import io
+import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +27,19 @@ from dncsync.budget import CallBudget, Lane
 from dncsync.clock import Clock, SystemClock
 from dncsync.connector import Failure, FailureKind, Limit, VendorError
 
+# httpx logs every URL at INFO, httpcore every answer's headers at DEBUG: numbers and secrets live there.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST_WAIT = 5.0
 """Seconds that a call may wait inside itself, for budget or Retry-After; longer waits go to the delivery."""
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds; a vendor that asks for more (or for `1e999`) is asked again after a day."""
 DEFAULT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+# The URL is not repeated: it may name people.
+_UNREADABLE_URL = Failure(FailureKind.REJECTED, "the URL cannot be read")
 
 # What a status means when the vendor's body says nothing better.
 STATUS_KINDS: Mapping[int, FailureKind] = {
@@ -130,9 +141,10 @@ class HttpDoor:
         budget or the vendor asks for a longer wait, transient when nothing was sent, unknown when a write may
         have arrived.
         """
-        request = self._client.build_request(
+        request = self._build(
             method,
-            self._target(url),
+            url,
+            auth,
             params=params,
             headers=dict(headers) if headers else None,
             content=content,
@@ -140,8 +152,6 @@ class HttpDoor:
             json=json,
             timeout=timeout if timeout is not None else httpx.USE_CLIENT_DEFAULT,
         )
-        if auth is not None:
-            request = next(httpx.BasicAuth(*auth).sync_auth_flow(request))
         return self._send(request)
 
     def call(self, method: str, url: str, **options: Any) -> httpx.Response:
@@ -154,15 +164,11 @@ class HttpDoor:
     @contextmanager
     def stream(self, method: str, url: str, **options: Any) -> Iterator[httpx.Response]:
         """A read whose body is taken piece by piece; no retry."""
-        options["headers"] = dict(options.get("headers") or {})
-        auth = options.pop("auth", None)
-        request = self._client.build_request(method, self._target(url), **options)
-        if auth is not None:
-            request = next(httpx.BasicAuth(*auth).sync_auth_flow(request))
+        request = self._build(method, url, options.pop("auth", None), **options)
         response = self._attempt(request, stream=True)
         try:
             yield response
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise VendorError(
                 Failure(FailureKind.TRANSIENT, f"answer broke off ({type(error).__name__})")
             ) from None
@@ -190,12 +196,24 @@ class HttpDoor:
 
     # --- inside -------------------------------------------------------------------------------------
 
+    def _build(self, method: str, url: str, auth: tuple[str, str] | None, **options: Any) -> httpx.Request:
+        try:
+            request = self._client.build_request(method, self._target(url), **options)
+        except httpx.InvalidURL:
+            raise VendorError(_UNREADABLE_URL) from None
+        return request if auth is None else next(httpx.BasicAuth(*auth).sync_auth_flow(request))
+
     def _target(self, url: str) -> str:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise VendorError(_UNREADABLE_URL) from None
         origin = f"{parts.scheme}://{parts.netloc}"
         if origin in self._reroute:
             scheme, netloc, base, _, _ = urlsplit(self._reroute[origin])
             parts = parts._replace(scheme=scheme, netloc=netloc, path=base + parts.path)
+        if parts.scheme not in ("http", "https"):
+            raise VendorError(_UNREADABLE_URL)
         host = parts.hostname or ""
         if not any(host == a or (a.startswith(".") and host.endswith(a)) for a in self._allowed):
             raise VendorError(
@@ -220,11 +238,9 @@ class HttpDoor:
         started = self.clock.monotonic()
         try:
             response = self._client.send(request, stream=stream)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self._record(request, None, started)
             raise VendorError(_network_failure(request, error)) from None
-        except httpx.InvalidURL as error:
-            raise VendorError(Failure(FailureKind.REJECTED, f"invalid URL: {error}")) from None
         self._record(request, response, started)
         if self._on_response is not None:
             self._on_response(response)
@@ -273,20 +289,20 @@ def failure_of(response: httpx.Response, message: str = "", code: str = "") -> F
 
 
 def retry_after_of(response: httpx.Response) -> float | None:
-    """Seconds from a `Retry-After` header in either form; None where absent or unreadable."""
+    """Seconds from a `Retry-After` header in either form, at most a day; None where absent or unreadable.
+
+    A date is measured against the answer's own `Date`: two machines' clocks are never compared.
+    """
     value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-        base = email.utils.parsedate_to_datetime(response.headers["date"])
-        return max(0.0, (until - base).total_seconds())
-    except (ValueError, KeyError, TypeError):
-        return None
+        try:
+            ends = [email.utils.parsedate_to_datetime(text) for text in (response.headers["date"], value)]
+            seconds = (ends[1] - ends[0]).total_seconds()
+        except (ValueError, KeyError, TypeError):
+            return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
 def path_shape(path: str) -> str:
@@ -294,10 +310,9 @@ def path_shape(path: str) -> str:
     return "/".join("*" if re.search(r"\d{3,}|[0-9a-f]{16,}|%", part) else part for part in path.split("/"))
 
 
-def _network_failure(request: httpx.Request, error: httpx.TransportError) -> Failure:
+def _network_failure(request: httpx.Request, error: httpx.RequestError) -> Failure:
     words = f"no answer ({type(error).__name__})"
-    never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    if never_sent:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):  # never sent
         return Failure(FailureKind.TRANSIENT, f"cannot connect ({type(error).__name__})", "connect")
     if request.method in READS:
         return Failure(FailureKind.TRANSIENT, words, "network")
@@ -313,9 +328,9 @@ def _worth_retrying(error: BaseException) -> bool:
 
 
 def _busy(response: httpx.Response) -> bool:
-    if response.status_code == 429:
-        return (retry_after_of(response) or 0.5) <= LONGEST_WAIT
-    return response.status_code in (502, 503, 504)
+    if response.status_code not in (429, 502, 503, 504):
+        return False
+    return (retry_after_of(response) or 0.0) <= LONGEST_WAIT
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
@@ -350,12 +365,14 @@ class _RequestsAdapter(BaseAdapter):
         assert request.url is not None
         assert request.method is not None
         body = request.body
+        headers = dict(request.headers)
         if body is not None and not isinstance(body, bytes | str):
             body = b"".join(p if isinstance(p, bytes) else p.encode() for p in body)
+            headers.pop("Transfer-Encoding", None)  # it is whole now, and httpx says how long
         sent = self._door.request(
             request.method,
             request.url,
-            headers=dict(request.headers),
+            headers=headers,
             content=body,
             timeout=_seconds(timeout),
         )
@@ -396,7 +413,12 @@ class UrllibPool:
         if fields and method in ("GET", "HEAD", "DELETE"):
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
         elif fields:
-            body = urlencode(fields)
+            if encode_multipart:
+                body, kind = urllib3.encode_multipart_formdata(fields)
+            else:
+                body, kind = urlencode(fields), "application/x-www-form-urlencoded"
+            if "content-type" not in map(str.lower, headers):
+                headers["Content-Type"] = kind
         sent = self._door.request(method, url, headers=headers, content=body, timeout=_seconds(timeout))
         return urllib3.HTTPResponse(
             body=io.BytesIO(sent.content),
@@ -419,10 +441,10 @@ def _seconds(timeout: Any) -> httpx.Timeout | None:
     if timeout is None:
         return None
     if isinstance(timeout, urllib3.Timeout):
-        total = timeout.total if isinstance(timeout.total, int | float) else None
-        connect = timeout.connect_timeout if isinstance(timeout.connect_timeout, int | float) else total
-        read = timeout._read if isinstance(timeout._read, int | float) else total
-        return httpx.Timeout(read or total or 30.0, connect=connect or 5.0)
-    if isinstance(timeout, tuple):
-        return httpx.Timeout(timeout[1], connect=timeout[0])
-    return httpx.Timeout(float(timeout), connect=min(5.0, float(timeout)))
+        given = (timeout.connect_timeout, timeout._read, timeout.total)
+        connect, read, total = (t if isinstance(t, int | float) else None for t in given)
+        timeout = (connect, read or total)
+    elif not isinstance(timeout, tuple):
+        timeout = (min(5.0, float(timeout)), float(timeout))
+    connect, read = timeout
+    return httpx.Timeout(read or DEFAULT_TIMEOUT.read, connect=connect or DEFAULT_TIMEOUT.connect)

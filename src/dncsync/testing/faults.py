@@ -69,6 +69,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self.consulted: set[FaultKind] = set()
+        """Kinds that the sandbox ever looked at: a fault that nobody looks at proves nothing."""
         self._lock = threading.Lock()
 
     def add(
@@ -95,6 +97,7 @@ class Faults:
     def take(self, kind: FaultKind, method: str = "", path: str = "") -> Fault | None:
         """The first fault of that kind in force for this call, counted as hit; None where there is none."""
         with self._lock:
+            self.consulted.add(kind)
             for fault in self._faults:
                 if fault.kind is not kind:
                     continue
@@ -116,4 +119,5 @@ class Faults:
     def active(self, kind: FaultKind) -> Fault | None:
         """A fault of that kind that is on, without counting a hit."""
         with self._lock:
+            self.consulted.add(kind)
             return next((f for f in self._faults if f.kind is kind and f.times != 0), None)

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -103,8 +104,8 @@ class Sandbox(ABC):
 
     @abstractmethod
     def opt_out(self, number: str, **how: Any) -> str:
-        """Somebody opts this number out at the vendor in its usual way (STOP, a tick, a disposition), with the
-        webhooks that it would send. Creates the record where none exists. Returns the vendor's id of it."""
+        """Somebody opts this number out at the vendor in its usual way (STOP, a tick, a disposition), with
+        the webhooks that it would send. Creates the record where none exists. Returns the vendor's id."""
 
     @abstractmethod
     def undo(self, number: str, **how: Any) -> str:
@@ -155,8 +156,9 @@ class Sandbox(ABC):
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        if self._map is None:
-            self._map = Map(self._rules)
+        with self.lock:  # a rule can be bound to one map only, and the first calls may come together
+            if self._map is None:
+                self._map = Map(self._rules)
         adapter = self._map.bind_to_environ(request.environ)
         try:
             endpoint, values = adapter.match()
@@ -179,6 +181,8 @@ class Sandbox(ABC):
         return self._count(self._late_fault(request, response))
 
     def _count(self, response: Response) -> Response:
+        if "Date" not in response.headers:
+            response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
         with self.lock:
             self.calls[f"status {response.status_code}"] += 1
         return response
@@ -333,6 +337,14 @@ class _KeepAliveHandler(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Quiet: a broken connection is what was asked for."""
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Without the machine's own Date: a second one beside the sandbox's could not be read."""
+        self.send_response_only(code, message)
+
+    def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:
+        """Ends the handler, and with it the last hold on the socket: only then is it really reset."""
+        self.close_connection = True
 
     def setup(self) -> None:
         super().setup()
