@@ -93,8 +93,11 @@ def observe(
     for holding in holdings:
         before = cached.get(holding.key)
         if before is None or before.unseen:
-            accepted.append((holding, before))
             tally.new += 1
+            if fresh or not _evidence_missing(facts, holding):
+                accepted.append((holding, before))
+            else:
+                work.looks.append(holding.key)
         elif fresh:
             accepted.append((holding, before))
         elif not _same(facts, holding, before):
@@ -424,6 +427,16 @@ def _same(facts: SystemFacts, holding: Holding, before: _Cached) -> bool:
     return all(
         before.base[channel] is (Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT))
         for channel in facts.capabilities.channels
+    )
+
+
+def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:
+    """A record that is new to us and set, on a page that does not say by whom: a reading by key may, and gives
+    the mark by which a later tick is known as another one."""
+    if facts.by_number or not facts.capabilities.can_read:
+        return False
+    return any(
+        flag is Flag.SET and channel not in holding.provenance for channel, flag in holding.flags.items()
     )
 
 
