@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ PEOPLE = {
 }
 PATIENCE = 45.0
 """Seconds that a step may take before the demo fails."""
-STAMPS = (("known_at", "K"), ("sent_at", "S"), ("accepted_at", "A"), ("verified_at", "V"))
+STAMPS = ("sent_at", "accepted_at", "verified_at")
+PAUSE = 1.5
+"""Seconds between two steps, for people who watch."""
 
 
 class StepFailed(Exception):
@@ -90,6 +92,13 @@ class Stage:
         if self._live is not None:
             self._live.update(self._render())
 
+    def pause(self) -> None:
+        """Lets an audience read."""
+        until = time.monotonic() + (PAUSE if self._live is not None else 0.0)
+        while time.monotonic() < until:
+            time.sleep(0.1)
+            self.refresh()
+
     def close(self) -> None:
         """Leaves the whole story on the terminal."""
         if self._console.is_terminal:
@@ -103,7 +112,11 @@ class Stage:
 
     def table(self) -> RenderableType:
         """Per person and system: known, sent, accepted, verified, as seconds after the request was known."""
-        made = Table(title="Seconds after the ledger knew: sent / accepted / verified (read back)", box=None)
+        made = Table(
+            title="Seconds from known to sent / accepted / verified by reading back",
+            caption="-- : the vendor shows nothing; the delivery stays 'accepted, cannot be read'",
+            box=None,
+        )
         made.add_column("")
         for vendor in VENDORS:
             made.add_column(vendor, style="bold")
@@ -114,35 +127,29 @@ class Stage:
         try:
             for name, number in PEOPLE.items():
                 found = reading.number(conn, number)
-                made.add_row(
-                    f"{name} {number}", *(self._cell(found["deliveries"], vendor) for vendor in VENDORS)
-                )
+                made.add_row(f"{name} ..{number[-4:]}", *(self._cell(found, vendor) for vendor in VENDORS))
         finally:
             conn.close()
         return Panel(made, expand=False)
 
-    def _cell(self, deliveries: list[dict[str, Any]], vendor: str) -> Text:
-        mine = [d for d in deliveries if d["system"] == vendor and d["want"] == "set"]
-        if not mine:
-            return Text("-", "dim")
+    def _cell(self, found: dict[str, Any], vendor: str) -> Text:
+        mine = [d for d in found["deliveries"] if d["system"] == vendor and d["want"] == "set"]
+        if not mine or mine[-1]["state"] == "moot":
+            asked = any(request["origin_system"] == vendor for request in found["requests"])
+            return Text("asked here", "magenta") if asked else Text("")
         last = mine[-1]
-        if last["state"] == "moot":
-            return Text("asked here", "magenta")
         known = _seconds(last["known_at"])
+        cannot_be_read = last["proof"] == "accepted, cannot be read"
         stamps = []
-        for column, _ in STAMPS[1:]:
+        for column in STAMPS:
             at = last[column]
-            stamps.append("..." if at is None else f"{_seconds(at) - known:.2f}")
-        if last["proof"] == "verified":
-            return Text(" / ".join(stamps), "green")
-        if last["proof"] == "accepted, cannot be read":
-            return Text(f"{stamps[0]} / {stamps[1]} / cannot be read", "cyan")
-        return Text(" / ".join(stamps), "yellow")
+            empty = "--" if cannot_be_read else "..."
+            stamps.append(empty if at is None else f"{_seconds(at) - known:.2f}")
+        style = "green" if last["proof"] == "verified" else "cyan" if cannot_be_read else "yellow"
+        return Text(" / ".join(stamps), style)
 
 
 def _seconds(instant: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(instant).timestamp()
 
 
@@ -190,6 +197,7 @@ class Story:
             found = proof()
             if found is not None:
                 self.stage.end(what, time.monotonic() - began, found)
+                self.stage.pause()
                 return
             if time.monotonic() - began > PATIENCE:
                 raise StepFailed(what)
@@ -234,7 +242,7 @@ class Story:
 
     def _suppressed(self, person: str, *vendors: str) -> str | None:
         if all(self._flags(person, vendor) == {Flag.SET} for vendor in vendors):
-            return f"{', '.join(vendors)} all hold the block"
+            return f"all {len(vendors)} vendors hold the block"
         return None
 
     def _put_back(self, person: str, vendor: str) -> str | None:
@@ -274,8 +282,7 @@ class Story:
 def main() -> int:
     """Runs the demo; 0 only if every step really happened."""
     console = Console(highlight=False)
-    folder = Path(os.environ.get("DNCSYNC_DEMO", "")) if os.environ.get("DNCSYNC_DEMO") else None
-    folder = folder or Path(tempfile.mkdtemp(prefix="dncsync-demo-"))
+    folder = Path(os.environ.get("DNCSYNC_DEMO") or ".demo")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("ledger.sqlite*"):
         old.unlink()
@@ -305,7 +312,7 @@ def main() -> int:
         f"number show {PEOPLE['Ann']}",
         f"number history {PEOPLE['Dan']}",
         "status",
-        f"ledger export {folder / 'audit.sqlite'}",
+        f"ledger export {folder / 'audit.sqlite'} --overwrite",
     ):
         console.print(f"  {tool} {command} --ledger {ledger}", soft_wrap=True)
     return 0
