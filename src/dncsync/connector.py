@@ -154,6 +154,9 @@ class Page:
     """For progress, where the vendor says."""
     statements: tuple[Statement, ...] = ()
     """What people said, found while reading (inbound messages after an outage)."""
+    fresh: bool = False
+    """True: each holding was read by its key, for this page, from what does not lag; it is believed as `read`
+    is. False: what differs from what is known is only a hint, and is read again."""
 
 
 @dataclass(frozen=True, slots=True)

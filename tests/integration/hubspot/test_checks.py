@@ -1,0 +1,166 @@
+"""The field contract, the probe, and how they say what to mend (vendor sheet sections 1.4 and 6.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dncsync.connector import FieldCheck, FieldStatus, ProbeCheck, VendorError
+from dncsync.testing.faults import FaultKind
+from dncsync_hubspot.sandbox_schema import definition
+from integration.hubspot.world import World
+
+
+def field(world: World, name: str = "do_not_call") -> FieldCheck:
+    return next(one for one in world.connector.describe() if one.name == f"contacts.{name}")
+
+
+def line(world: World, name: str) -> ProbeCheck:
+    return next(one for one in world.connector.probe().checks if name in one.name)
+
+
+def test_all_is_well_in_one_call() -> None:
+    world = World(companions=True, sms_property="do_not_text")
+    checks = world.connector.describe()
+    assert {one.status for one in checks} == {FieldStatus.OK}
+    assert len(checks) == 7
+    assert sum(n for route, n in world.sandbox.calls.items() if route.startswith("GET")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "params", "status", "words"),
+    [
+        (FaultKind.HIDDEN_FIELD, {}, FieldStatus.HIDDEN, "sensitive.read"),
+        (FaultKind.RENAMED_FIELD, {"to": "do_not_call_ever"}, FieldStatus.RENAMED, "do_not_call_ever"),
+        (FaultKind.RENAMED_FIELD, {"to": "zzz"}, FieldStatus.RENAMED, "zzz"),  # its label gives it away
+        (FaultKind.RETYPED_FIELD, {}, FieldStatus.CHANGED, "enumeration/booleancheckbox"),
+        (FaultKind.RETYPED_FIELD, {"type": "string"}, FieldStatus.CHANGED, "enumeration/booleancheckbox"),
+        (FaultKind.READ_ONLY_FIELD, {}, FieldStatus.READ_ONLY, "users can edit"),
+    ],
+)
+def test_drift_is_named_with_how_to_mend_it(
+    fault: FaultKind, params: dict[str, Any], status: FieldStatus, words: str
+) -> None:
+    world = World()
+    world.sandbox.faults.add(fault, **params)
+    check = field(world)
+    assert check.status is status
+    assert words in check.mend
+
+
+def test_an_archived_property_can_be_restored() -> None:
+    world = World()
+    world.sandbox.rename_property("do_not_call", "other")
+    check = field(world)
+    assert check.status is FieldStatus.MISSING
+    assert "90 days" in check.mend
+    assert check.fingerprint["archived"] is True
+
+
+def test_a_property_that_never_was_is_to_be_created() -> None:
+    world = World()
+    del world.sandbox.schema.definitions["do_not_call"]
+    check = field(world)
+    assert check.status is FieldStatus.MISSING
+    assert "Create property" in check.mend
+    assert "internal name do_not_call" in check.mend
+
+
+def test_changed_options_change_the_fingerprint() -> None:
+    world = World()
+    before = field(world).fingerprint
+    options = [("true", "Yes"), ("maybe", "Maybe")]
+    world.sandbox.schema.add(definition("do_not_call", "enumeration", "booleancheckbox", options=options))
+    check = field(world)
+    assert check.status is FieldStatus.CHANGED
+    assert "'false'" in check.mend
+    assert check.fingerprint != before
+
+
+def test_a_phone_property_that_vanished_is_drift_too() -> None:
+    world = World()
+    world.sandbox.schema.archived["phone"] = world.sandbox.schema.definitions.pop("phone")
+    assert field(world, "phone").status is FieldStatus.MISSING
+
+
+def test_a_phone_property_need_not_be_writable() -> None:
+    world = World(config={"phone_properties": ["hs_searchable_calculated_phone_number"]})
+    assert field(world, "hs_searchable_calculated_phone_number").status is FieldStatus.OK
+
+
+# --- probe -----------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_probe_names_the_portal_and_changes_nothing() -> None:
+    world = World()
+    before = [world.sandbox.portal.seeded(i) for i in range(5)]
+    probe = world.connector.probe()
+    assert probe.account == str(world.sandbox.portal_id)
+    assert [one.name for one in probe.checks if not one.ok] == []
+    assert probe.server_time == world.clock.now().replace(microsecond=0)
+    assert world.sandbox.portal.kept == {}
+    assert before == [world.sandbox.portal.seeded(i) for i in range(5)]
+
+
+def test_a_bad_token_says_where_tokens_are() -> None:
+    world = World(config={})
+    world.sandbox.token = "pat-na1-another"
+    check = line(world, "access token")
+    assert not check.ok
+    assert "Service Keys" in check.mend
+
+
+def test_an_expired_token_is_not_a_traceback() -> None:
+    world = World()
+    world.sandbox.faults.add(FaultKind.EXPIRED_TOKEN)
+    assert next(one.name for one in world.connector.probe().checks if not one.ok) == "access token"
+
+
+@pytest.mark.parametrize("scope", ["crm.objects.contacts.read", "crm.objects.contacts.write"])
+def test_a_missing_scope_is_found_without_writing(scope: str) -> None:
+    world = World(scopes=["crm.schemas.contacts.read", "crm.schemas.contacts.write"])
+    check = line(world, f"scope {scope}")
+    assert not check.ok
+    assert scope in check.seen + check.mend
+
+
+def test_a_smaller_call_limit_than_configured_is_named() -> None:
+    world = World(burst=100, config={"burst_limit": 190})
+    check = line(world, "call limit")
+    assert (check.ok, check.mend) == (False, "set burst_limit = 100")
+
+
+def test_another_portal_than_configured_is_named() -> None:
+    assert line(World(config={"portal_id": "1"}), "portal").ok is False
+
+
+def test_a_wrong_clock_is_named() -> None:
+    from datetime import datetime, timedelta
+
+    from dncsync.clock import VirtualClock
+
+    world = World()
+
+    class Behind(VirtualClock):
+        def now(self) -> datetime:
+            return world.clock.now() - timedelta(minutes=3)
+
+    world.connector = world.connect(Behind())
+    check = line(world, "clock")
+    assert check.ok is False
+    assert "-180 s" in check.seen
+
+
+def test_an_old_api_family_after_its_end_is_named() -> None:
+    world = World()
+    world.clock.advance(400 * 86_400)
+    check = line(world, "API paths")
+    assert (check.ok, check.mend) == (False, 'set api = "2026-03"')
+
+
+def test_a_portal_out_of_reach_is_a_failure_of_the_probe() -> None:
+    world = World()
+    world.sandbox.faults.add(FaultKind.RESET_BEFORE)
+    with pytest.raises(VendorError):
+        world.connector.probe()
