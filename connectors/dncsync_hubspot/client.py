@@ -229,7 +229,7 @@ class Wire:
         """From the `Date` headers of an answer; a proxy may have put one before HubSpot's."""
         try:
             date = email.utils.parsedate_to_datetime(values[-1])
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, TypeError, OverflowError):
             return
         self.last_date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
         ahead = self.last_date - self._clock.now()
@@ -356,11 +356,11 @@ def _read_again(error: BaseException) -> bool:
     failure = error.failure
     if failure.kind is FailureKind.RATE_LIMITED:
         return isinstance(error, Refused) and (failure.retry_after or 0.0) <= LONGEST_WAIT
-    return failure.kind is FailureKind.TRANSIENT and failure.code not in ("connect", "shape")
+    return failure.kind is FailureKind.TRANSIENT and failure.code not in ("connect", "shape", "timeout")
 
 
 def _get_again(error: BaseException) -> bool:
-    """What the door has not already tried again: it retries 429, 502 to 504 and lost answers to GETs."""
+    """What the door has not already tried again: it retries 429, 502 to 504 and resets of GETs."""
     if isinstance(error, Refused):
         return error.status in (423, 500, 520, 521, 523, 524)
     return isinstance(error, VendorError) and error.failure.code == "not-json"

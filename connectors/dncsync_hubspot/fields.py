@@ -196,9 +196,9 @@ def instant(value: Any) -> datetime | None:
         if re.fullmatch(r"-?\d{11,}", text):
             return datetime.fromtimestamp(int(text) / 1000, UTC)
         read = datetime.fromisoformat(text)
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
 
 
 def milliseconds(value: Any) -> int | None:

@@ -63,6 +63,11 @@ class TwilioClient:
             on_response=self._note_time,
         )
 
+    @property
+    def one_login(self) -> bool:
+        """Whether the Consent API is called with the same credentials as all else."""
+        return self._consent_auth == self._rest_auth
+
     def post_consents(self, items: Sequence[Mapping[str, str]]) -> httpx.Response:
         """One bulk upsert: the form field `Items`, repeated, each a JSON text. Any status is returned."""
         return self.door.request(

@@ -23,6 +23,10 @@ BATCH = 25
 ATTEMPTS = 3
 """Of one call that is answered 429; after that the delivery waits."""
 NOT_ENABLED = "consent-api-not-enabled"
+ENABLE = (
+    "ask Twilio Support or sales for access to the Consent Management API, or set "
+    'consent_api = "disabled" until there is'
+)
 _BAD_DATE = "INVALID_DATE_OF_CONSENT"
 
 
@@ -89,8 +93,7 @@ def whole_call_failure(response: httpx.Response) -> Failure:
     if response.status_code in (403, 404):
         return Failure(
             FailureKind.UNAUTHORISED,
-            f"Consent API not enabled, or not open to these credentials ({failure.message}): ask Twilio "
-            'Support or sales for access to the Consent Management API, or set consent_api = "disabled"',
+            f"Consent API not enabled, or not open to these credentials ({failure.message}): {ENABLE}",
             NOT_ENABLED,
         )
     return failure

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from dncsync.connector import Failure, Probe, ProbeCheck, VendorError
+from dncsync.connector import Failure, FailureKind, Probe, ProbeCheck, VendorError
 from dncsync_twilio.client import MESSAGING, TwilioClient, json_object
-from dncsync_twilio.consents import read_reply, whole_call_failure
+from dncsync_twilio.consents import ENABLE, NOT_ENABLED, read_reply, whole_call_failure
 from dncsync_twilio.fields import Consent
 from dncsync_twilio.settings import TwilioSettings
 
@@ -17,7 +17,7 @@ CLOCK_TOLERANCE = 60.0
 
 
 def probe(settings: TwilioSettings, client: TwilioClient) -> Probe:
-    """Never raises for what a check can say."""
+    """Raises `VendorError` where Twilio gives no answer; what a person must mend is a check."""
     checks = [_account(settings, client)]
     if checks[0].ok:
         checks.append(_clock(client))
@@ -29,7 +29,8 @@ def probe(settings: TwilioSettings, client: TwilioClient) -> Probe:
         checks.append(_listing(client, f"{MESSAGING}/v1/Services", "messaging services", mend))
         url = client.account_url("/IncomingPhoneNumbers.json")
         checks.append(_listing(client, url, "phone numbers", mend))
-    checks.append(_consents(settings, client))
+    if checks[0].ok or not client.one_login:
+        checks.append(_consents(settings, client))
     return Probe(settings.account_sid, tuple(checks), client.server_time)
 
 
@@ -38,6 +39,8 @@ def _account(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
     try:
         account = client.get(client.account_url(".json"))
     except VendorError as error:
+        if error.failure.kind not in (FailureKind.UNAUTHORISED, FailureKind.REJECTED):
+            raise
         mend = "Console > Account > API keys & tokens: compare Account SID and Auth Token (or the API key)"
         return ProbeCheck(name, False, error.failure.message, mend)
     status = str(account.get("status", "unknown"))
@@ -68,21 +71,17 @@ def _consents(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
     answer tells whether the API is enabled and which scopes it does not know, and no consent comes of it."""
     name = "consent API"
     if settings.consent_api == "disabled":
-        mend = (
-            "ask Twilio Support or sales for the Consent Management API; opt-outs cannot be written without"
-        )
-        return ProbeCheck(
-            name, False, 'switched off (consent_api = "disabled"): nothing is written here', mend
-        )
+        seen = 'switched off (consent_api = "disabled"): no opt-out is written here'
+        mend = "ask Twilio Support or sales for access to the Consent Management API, then switch it on"
+        return ProbeCheck(name, False, seen, mend)
     scopes = {uuid4().hex: scope for scope in settings.scopes[:25]}
     try:
         items = [Consent(NOBODY, scope, "opt-out").item(ref) for ref, scope in scopes.items()]
         response = client.post_consents(items)
     except VendorError as error:
-        return ProbeCheck(name, False, error.failure.message)
+        return ProbeCheck(name, False, error.failure.message, "try again; nothing was written")
     if not response.is_success:
-        failure = whole_call_failure(response)
-        return ProbeCheck(name, False, failure.message, "see README, section 'Consent API'")
+        return _consents_failed(settings, whole_call_failure(response))
     verdicts = read_reply(json_object(response), list(scopes), client.drift)
     unknown = [scopes[ref] for ref, verdict in verdicts.items() if _says(verdict, "INVALID_SENDER_ID")]
     if unknown:
@@ -96,6 +95,18 @@ def _consents(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
     return ProbeCheck(
         name, True, "enabled; refused an impossible contact as documented, so nothing was written"
     )
+
+
+def _consents_failed(settings: TwilioSettings, failure: Failure) -> ProbeCheck:
+    name = "consent API"
+    if failure.code == NOT_ENABLED:
+        return ProbeCheck(name, False, failure.message.removesuffix(f": {ENABLE}"), ENABLE)
+    mend = "try again; nothing was written"
+    if failure.kind is FailureKind.UNAUTHORISED:
+        mend = "Console > Account Dashboard > Account Info: compare the primary Auth Token"
+        if settings.consent_auth == "api_key":
+            mend = 'set consent_auth = "auth_token": the Consent API does not take this API key'
+    return ProbeCheck(name, False, failure.message, mend)
 
 
 def _says(verdict: Failure | None, word: str) -> bool:

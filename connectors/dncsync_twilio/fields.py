@@ -173,7 +173,7 @@ def statement_of_row(row: Mapping[str, Any], scopes: Collection[str], now: datet
             number=number,
             channel=Channel.SMS,
             at=at,
-            text=str(row["body"] or ""),
+            text=whole_text(str(row["body"] or "")),
             scope=scope_of(service, to, scopes),
             source=f"{kind}-inbound",
         )
@@ -203,15 +203,21 @@ def contact_of(address: str) -> tuple[str, str]:
     return address, "sms"
 
 
+def whole_text(text: str) -> str:
+    """Text that can be stored: half an emoji, which a text of 70 characters may end in and JSON carries as it
+    is, becomes U+FFFD. One such message would else stop every message behind it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def rfc2822(value: object) -> datetime | None:
     """`Fri, 24 May 2019 17:44:50 +0000` in UTC; None where there is none or it cannot be read."""
     if not isinstance(value, str) or not value:
         return None
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter for the end of the year 9999 in a zone behind UTC
         return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def safe_words(text: object) -> str:

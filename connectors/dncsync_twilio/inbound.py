@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from dncsync.connector import Statement, Webhook, WebhookRefused, WebhookRequest
 from dncsync.model import Channel
 from dncsync_twilio import signature
-from dncsync_twilio.fields import BLOCKED, OPT_OUT_TYPES, blocked, contact_of, scope_of
+from dncsync_twilio.fields import BLOCKED, OPT_OUT_TYPES, blocked, contact_of, scope_of, whole_text
 from dncsync_twilio.settings import TwilioSettings
 
 EMPTY_TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
@@ -196,7 +196,7 @@ def _event_statement(settings: TwilioSettings, event: Mapping[str, Any], receive
     data = event.get("data")
     if not isinstance(data, dict):
         raise WebhookRefused(400, "an inbound event without data")
-    lower = {str(key).lower(): str(value) for key, value in data.items() if value is not None}
+    lower = {str(key).lower(): whole_text(str(value)) for key, value in data.items() if value is not None}
     names = ("MessageSid", "AccountSid", "MessagingServiceSid", "From", "To", "Body", "OptOutType")
     fields = {name: lower[name.lower()] for name in names if name.lower() in lower}
     _check_account(settings, fields.get("AccountSid", ""))
@@ -208,6 +208,6 @@ def _event_statement(settings: TwilioSettings, event: Mapping[str, Any], receive
 def _iso(text: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the latter for the year 1 in a zone ahead of UTC
         return None
-    return at.astimezone(UTC) if at.tzinfo is not None else None

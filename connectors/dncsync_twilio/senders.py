@@ -125,7 +125,7 @@ def _service(settings: TwilioSettings, senders: Senders, sid: str) -> FieldCheck
     if not _ours(settings, url):
         mend = f"{where}: set the request URL to {settings.webhook_url}"
         return FieldCheck(name, FieldStatus.CHANGED, expected, f"inbound goes to {_site(url)}", mend, print_)
-    return FieldCheck(name, FieldStatus.OK, expected, "there, and its inbound messages reach us", "", print_)
+    return FieldCheck(name, FieldStatus.OK, expected, _heard(settings, url), "", print_)
 
 
 def _number(settings: TwilioSettings, senders: Senders, number: str) -> FieldCheck:
@@ -155,9 +155,7 @@ def _number(settings: TwilioSettings, senders: Senders, number: str) -> FieldChe
         )
         return FieldCheck(name, FieldStatus.CHANGED, expected, seen, mend + "webhook URL, HTTP POST", print_)
     held = " (toll-free: the network holds a block of its own)" if TOLL_FREE.fullmatch(number) else ""
-    return FieldCheck(
-        name, FieldStatus.OK, expected, f"there, and its inbound messages reach us{held}", "", print_
-    )
+    return FieldCheck(name, FieldStatus.OK, expected, _heard(settings, url) + held, "", print_)
 
 
 def _uncovered(scope: str, seen: str) -> FieldCheck:
@@ -177,6 +175,12 @@ def _expected(settings: TwilioSettings) -> str:
 def _ours(settings: TwilioSettings, url: object) -> bool:
     """Without `webhook_url` in the configuration any URL will do; nobody can say whose it is."""
     return bool(url) and (settings.webhook_url is None or url == settings.webhook_url)
+
+
+def _heard(settings: TwilioSettings, url: object) -> str:
+    if settings.webhook_url is None:
+        return f"there; inbound messages go to {_site(url)}; set webhook_url to have that compared"
+    return "there, and its inbound messages come to us"
 
 
 def _site(url: object) -> str:

@@ -154,10 +154,12 @@ def refusal(answer: Answer, function: str) -> Failure:
         )
     if "DOES NOT HAVE PERMISSION" in line or "THIS USER HAS NO VIEWABLE CAMPAIGNS" in line:
         return Failure(
-            FailureKind.UNAUTHORISED, f"the API user may not use {function}: {_words(line)}", "permission"
+            FailureKind.UNAUTHORISED,
+            f"the API user may not use {function}: {_words(line, function)}",
+            "permission",
         )
     if answer.word is Word.ERROR and answer.whole:
-        return Failure(FailureKind.REJECTED, f"{function}: {_words(line)}", "error")
+        return Failure(FailureKind.REJECTED, f"{function}: {_words(line, function)}", "error")
     return unreadable(function)
 
 
@@ -173,9 +175,10 @@ def unreadable(function: str) -> Failure:
     return Failure(FailureKind.UNKNOWN, f"unreadable answer to {function}", "unreadable")
 
 
-def _words(line: str) -> str:
-    """The phrase of a line without the user's name, which VICIdial puts inside some of them."""
-    return re.sub(r"\bauth \S+ ", "", phrase_of(line))
+def _words(line: str, function: str) -> str:
+    """The phrase of a line without the function's name, which stands before some of them, and without the
+    user's, which VICIdial puts inside some."""
+    return re.sub(r"\bauth \S+ ", "", phrase_of(line)).removeprefix(f"{function} ")
 
 
 @dataclass(frozen=True, slots=True)

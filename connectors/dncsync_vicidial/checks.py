@@ -25,15 +25,16 @@ NO_SUCH_FUNCTION = "dncsync_no_such_function"
 
 MOST_CLOCK_SKEW = 300.0
 
-_ADD_RIGHTS = "user level 8 or more and Modify Lists = 1"
-_AGENT_API = "user level 8 or more and Agent API Access = 1"
+_USER = "Admin > Users > (the API user): User Level 8 or more"
+_AGENT_API = f"{_USER}, Agent API Access = 1"
+_LEADS = f"{_AGENT_API}, Modify Leads = 1; or set purge_hopper = false"
 _MEND = {
-    "check_phone_number": f"give the API user {_AGENT_API}",
-    "add_dnc_phone": f"give the API user {_ADD_RIGHTS}",
-    "delete_dnc_phone": f"give the API user {_ADD_RIGHTS}, and Delete From DNC Lists = 1",  # noqa: S608
-    "lead_search": f"give the API user {_AGENT_API} and Modify Leads = 1, or set purge_hopper = false",
-    "update_lead": f"give the API user {_AGENT_API} and Modify Leads = 1, or set purge_hopper = false",
-    "campaigns_list": f"give the API user {_AGENT_API} and View Reports = 1",
+    "check_phone_number": _AGENT_API,
+    "add_dnc_phone": f"{_USER}, Modify Lists = 1",
+    "delete_dnc_phone": f"{_USER}, Modify Lists = 1, Delete From DNC Lists = 1",  # noqa: S608
+    "lead_search": _LEADS,
+    "update_lead": _LEADS,
+    "campaigns_list": f"{_AGENT_API}, View Reports = 1",
 }
 
 
@@ -61,7 +62,7 @@ def _function(name: str, since: str, version: Version) -> FieldCheck:
         name=f"function {name}",
         status=FieldStatus.OK if there else FieldStatus.MISSING,
         expected=f"build {since} or newer",
-        seen=f"build {version.build}",
+        seen=f"{'in' if there else 'not in'} build {version.build}",
         mend="" if there else f"upgrade VICIdial: {name} came with build {since}",
         fingerprint={"build": version.build, "version": version.version},
     )
@@ -71,10 +72,10 @@ def _parser(client: VicidialClient) -> FieldCheck:
     answer = client.ask(NO_SUCH_FUNCTION)
     readable = _is_no_function(answer)
     return FieldCheck(
-        name="answers",
+        name="wording of answers",
         status=FieldStatus.OK if readable else FieldStatus.CHANGED,
         expected="an unknown function is refused in the words we know",
-        seen="as expected" if readable else "other words",
+        seen="known" if readable else "other words",
         mend="" if readable else "this build answers in another way; report it with its build number",
     )
 
@@ -102,7 +103,7 @@ def _internal_list(client: VicidialClient, settings: VicidialSettings) -> tuple[
                 name=f"list {INTERNAL}",
                 status=status if call_time_known else FieldStatus.HIDDEN,
                 expected="numbers can be looked up",
-                seen="they can" if read else "they cannot",
+                seen="numbers can be looked up" if read else "numbers cannot be looked up",
                 mend="" if read else _MEND["check_phone_number"],
             )
         )
@@ -150,7 +151,7 @@ def probe(client: VicidialClient, settings: VicidialSettings, clock: Clock) -> P
         ProbeCheck(
             "clock",
             abs(skew) <= MOST_CLOCK_SKEW,
-            f"{skew:+.0f} s against ours",
+            f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours",
             "" if abs(skew) <= MOST_CLOCK_SKEW else "set the clocks of both machines by NTP",
         ),
         _transport(settings),
@@ -174,7 +175,9 @@ def _transport(settings: VicidialSettings) -> ProbeCheck:
         return ProbeCheck("transport", True, "https")
     # Common inside a closed network, so it is said and not refused.
     return ProbeCheck(
-        "transport", True, "http: the password crosses the network unencrypted", "set base_url to https://"
+        "transport",
+        True,
+        "http: the password crosses the network unencrypted; make base_url https:// outside a closed network",
     )
 
 

@@ -120,8 +120,6 @@ class VicidialClient:
             raise VendorError(_of_read(error.failure) if harmless else error.failure) from None
         if not response.is_success:
             failure = _http_failure(response)
-            if failure.kind is FailureKind.RATE_LIMITED:  # a proxy's; the rest of the batch waits too
-                self.door.budget.hold(failure.retry_after or 1.0)
             raise VendorError(_of_read(failure) if harmless else failure)
         body = response.content.decode("utf-8", "replace")
         if body.lstrip().startswith(DATABASE_DOWN):

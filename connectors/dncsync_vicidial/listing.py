@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import httpx
@@ -165,5 +165,7 @@ def may_download(client: VicidialClient) -> Failure | None:
         download(client, nowhere).close()
     except VendorError as error:
         unknown_list = DOWNLOAD_REFUSALS["You are not allowed to download this list:"]
-        return None if error.failure.message.endswith(unknown_list) else error.failure
+        if error.failure.message.endswith(unknown_list):
+            return None
+        return replace(error.failure, message=error.failure.message.removeprefix(f"list {nowhere}: "))
     return None

@@ -93,6 +93,11 @@ class CallBudget:
         with self._lock:
             self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
 
+    def held(self) -> float:
+        """Seconds for which a `hold` still lasts; 0.0 when there is none."""
+        with self._lock:
+            return max(0.0, self._not_before - self._clock.monotonic())
+
     def learn(self, name: str, calls: int) -> None:
         """The vendor's headers give another limit than the published one; it holds from the next call on."""
         with self._lock:

@@ -7,25 +7,26 @@ and the shared kinds of failure. Nothing is logged here but method, host, path s
 from __future__ import annotations
 
 import email.utils
-import io
 import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-import requests
 import tenacity
-import urllib3
-from requests.adapters import BaseAdapter
 
 from dncsync.budget import CallBudget, Lane
 from dncsync.clock import Clock, SystemClock
 from dncsync.connector import Failure, FailureKind, Limit, VendorError
+
+if TYPE_CHECKING:
+    import requests
+
+    from dncsync.http_sdks import UrllibPool
 
 # httpx logs every URL at INFO, httpcore every answer's headers at DEBUG: numbers and secrets live there.
 for _name in ("httpx", "httpcore"):
@@ -34,6 +35,8 @@ for _name in ("httpx", "httpcore"):
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST_WAIT = 5.0
 """Seconds that a call may wait inside itself, for budget or Retry-After; longer waits go to the delivery."""
+LONGEST_HOLD = 900.0
+"""Seconds for which a 429 may silence a system: a delivery's longest backoff (design section 6)."""
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a vendor that asks for more (or for `1e999`) is asked again after a day."""
 DEFAULT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -87,12 +90,15 @@ class HttpDoor:
         observe: Callable[[WireCall], None] | None = None,
         on_response: Callable[[httpx.Response], None] | None = None,
         timeout: httpx.Timeout = DEFAULT_TIMEOUT,
+        hold_on_429: bool = True,
     ) -> None:
         """
         `allowed`: host names (`api.hubapi.com`, or `.my.salesforce.com` for all below it); anything else is
         refused. `limits` and `classify(method, path) -> names of the limits that this call counts against`
         (default: all). `reroute`: origin -> origin, e.g. `https://api.hubapi.com` -> a sandbox; its targets
-        are allowed. `on_response` is called with every answer, before errors are raised.
+        are allowed. `on_response` is called with every answer, before errors are raised. `hold_on_429`: after
+        a 429 no call is made, in any lane, for the vendor's Retry-After or 1 s; False where a vendor's 429
+        speaks of one kind of call only, and the connector holds what it must.
         """
         self.system = system
         self.clock = clock or SystemClock()
@@ -105,6 +111,7 @@ class HttpDoor:
         self._allowed = tuple(allowed) + tuple(targets)
         self._observe = observe
         self._on_response = on_response
+        self._hold_on_429 = hold_on_429
         self._client = httpx.Client(
             timeout=timeout,
             transport=transport,
@@ -137,9 +144,10 @@ class HttpDoor:
     ) -> httpx.Response:
         """Sends one call and returns its answer, whatever its status.
 
-        Reads are tried up to three times within a few seconds. Raises `VendorError`: rate-limited when the
-        budget or the vendor asks for a longer wait, transient when nothing was sent, unknown when a write may
-        have arrived.
+        Reads that were answered 429, 502, 503 or 504, or cut off, are tried up to three times within
+        `LONGEST_WAIT`; after a timeout they are not, because an opt-out may be waiting behind them. Raises
+        `VendorError`: rate-limited when the budget or the vendor asks for a longer wait, transient when
+        nothing was sent, unknown when a write may have arrived.
         """
         request = self._build(
             method,
@@ -179,19 +187,18 @@ class HttpDoor:
         """Closes all connections."""
         self._client.close()
 
-    # --- SDKs ---------------------------------------------------------------------------------------
+    # --- SDKs (imported only by those that have one) -------------------------------------------------
 
     def requests_session(self) -> requests.Session:
         """A `requests.Session` whose calls all go through this door (simple-salesforce)."""
-        session = requests.Session()
-        session.trust_env = False
-        adapter = _RequestsAdapter(self)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        return session
+        from dncsync.http_sdks import requests_session
+
+        return requests_session(self)
 
     def urllib3_pool(self) -> UrllibPool:
         """A stand-in for `urllib3.PoolManager` (the REST objects of hubspot-api-client)."""
+        from dncsync.http_sdks import UrllibPool
+
         return UrllibPool(self)
 
     # --- inside -------------------------------------------------------------------------------------
@@ -224,8 +231,9 @@ class HttpDoor:
     def _send(self, request: httpx.Request) -> httpx.Response:
         if request.method not in READS:
             return self._attempt(request)
+        started = self.clock.monotonic()
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(3),
+            stop=lambda tried: tried.attempt_number >= 3 or self.clock.monotonic() - started >= LONGEST_WAIT,
             wait=_wait,
             retry=tenacity.retry_if_exception(_worth_retrying) | tenacity.retry_if_result(_busy),
             sleep=self.clock.sleep,
@@ -242,6 +250,9 @@ class HttpDoor:
             self._record(request, None, started)
             raise VendorError(_network_failure(request, error)) from None
         self._record(request, response, started)
+        if response.status_code == 429 and self._hold_on_429:
+            said = retry_after_of(response)
+            self.budget.hold(min(1.0 if said is None else said, LONGEST_HOLD))
         if self._on_response is not None:
             self._on_response(response)
         return response
@@ -252,9 +263,9 @@ class HttpDoor:
         waited = 0.0
         while (wait := self.budget.acquire(names, self.lane)) > 0:
             if waited + wait > LONGEST_WAIT:
-                raise VendorError(
-                    Failure(FailureKind.RATE_LIMITED, "our own call budget is used up", retry_after=wait)
-                )
+                held = self.budget.held() > 0
+                words = "the vendor asked for a pause" if held else "our own call budget is used up"
+                raise VendorError(Failure(FailureKind.RATE_LIMITED, words, retry_after=wait))
             self.clock.sleep(wait)
             waited += wait
 
@@ -300,7 +311,7 @@ def retry_after_of(response: httpx.Response) -> float | None:
         try:
             ends = [email.utils.parsedate_to_datetime(text) for text in (response.headers["date"], value)]
             seconds = (ends[1] - ends[0]).total_seconds()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return None
     return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
@@ -314,16 +325,15 @@ def _network_failure(request: httpx.Request, error: httpx.RequestError) -> Failu
     words = f"no answer ({type(error).__name__})"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):  # never sent
         return Failure(FailureKind.TRANSIENT, f"cannot connect ({type(error).__name__})", "connect")
-    if request.method in READS:
-        return Failure(FailureKind.TRANSIENT, words, "network")
-    return Failure(FailureKind.UNKNOWN, words, "network")
+    kind = FailureKind.TRANSIENT if request.method in READS else FailureKind.UNKNOWN
+    return Failure(kind, words, "timeout" if isinstance(error, httpx.TimeoutException) else "network")
 
 
 def _worth_retrying(error: BaseException) -> bool:
     return (
         isinstance(error, VendorError)
         and error.failure.kind is FailureKind.TRANSIENT
-        and (error.failure.code != "connect")
+        and error.failure.code not in ("connect", "timeout")
     )
 
 
@@ -344,107 +354,3 @@ def _wait(state: tenacity.RetryCallState) -> float:
 def _last(state: tenacity.RetryCallState) -> Any:
     assert state.outcome is not None
     return state.outcome.result()
-
-
-class _RequestsAdapter(BaseAdapter):
-    """Sends a prepared `requests` request through the door."""
-
-    def __init__(self, door: HttpDoor) -> None:
-        super().__init__()
-        self._door = door
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
-        assert request.url is not None
-        assert request.method is not None
-        body = request.body
-        headers = dict(request.headers)
-        if body is not None and not isinstance(body, bytes | str):
-            body = b"".join(p if isinstance(p, bytes) else p.encode() for p in body)
-            headers.pop("Transfer-Encoding", None)  # it is whole now, and httpx says how long
-        sent = self._door.request(
-            request.method,
-            request.url,
-            headers=headers,
-            content=body,
-            timeout=_seconds(timeout),
-        )
-        answer = requests.Response()
-        answer.status_code = sent.status_code
-        answer.headers = requests.structures.CaseInsensitiveDict(_decoded_headers(sent))
-        answer.encoding = requests.utils.get_encoding_from_headers(answer.headers)
-        answer.raw = io.BytesIO(sent.content)
-        answer.reason = sent.reason_phrase
-        answer.url = request.url
-        answer.request = request
-        return answer
-
-    def close(self) -> None:
-        """The door outlives its sessions."""
-
-
-class UrllibPool:
-    """Has the one method of `urllib3.PoolManager` that generated REST clients call."""
-
-    def __init__(self, door: HttpDoor) -> None:
-        self._door = door
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        fields: Any = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: Any = None,
-        preload_content: bool = True,
-        encode_multipart: bool = True,
-        **_: Any,
-    ) -> urllib3.HTTPResponse:
-        """As `urllib3.PoolManager.request`; the body is always read whole."""
-        headers = dict(headers or {})
-        if fields and method in ("GET", "HEAD", "DELETE"):
-            url = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
-        elif fields:
-            if encode_multipart:
-                body, kind = urllib3.encode_multipart_formdata(fields)
-            else:
-                body, kind = urlencode(fields), "application/x-www-form-urlencoded"
-            if "content-type" not in map(str.lower, headers):
-                headers["Content-Type"] = kind
-        sent = self._door.request(method, url, headers=headers, content=body, timeout=_seconds(timeout))
-        return urllib3.HTTPResponse(
-            body=io.BytesIO(sent.content),
-            headers=_decoded_headers(sent),
-            status=sent.status_code,
-            reason=sent.reason_phrase,
-            preload_content=preload_content,
-            request_method=method,
-            request_url=url,
-        )
-
-
-def _decoded_headers(response: httpx.Response) -> dict[str, str]:
-    """httpx has already undone the content encoding; saying so again would undo it twice."""
-    skip = {"content-encoding", "transfer-encoding", "content-length"}
-    return {name: value for name, value in response.headers.items() if name.lower() not in skip}
-
-
-def _seconds(timeout: Any) -> httpx.Timeout | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, urllib3.Timeout):
-        given = (timeout.connect_timeout, timeout._read, timeout.total)
-        connect, read, total = (t if isinstance(t, int | float) else None for t in given)
-        timeout = (connect, read or total)
-    elif not isinstance(timeout, tuple):
-        timeout = (min(5.0, float(timeout)), float(timeout))
-    connect, read = timeout
-    return httpx.Timeout(read or DEFAULT_TIMEOUT.read, connect=connect or DEFAULT_TIMEOUT.connect)

@@ -59,12 +59,15 @@ class Holding:
     numbers: tuple[str, ...] = ()
     """Phone values as received, in the vendor's field order, empty ones left out."""
     revision: str = ""
-    """An opaque mark that changes when somebody writes the flag again. Compared for equality only."""
+    """An opaque mark that changes when somebody writes the flag again. Compared for equality only. A vendor
+    with two flags on one holding gives `revisions` too: a joint mark moves for both when one is written."""
     provenance: Mapping[Channel, Provenance] = field(default_factory=dict)
     gone: bool = False
     """Deleted, archived, or not found. Never a reason to clear anything."""
     became: str | None = None
     """The key that this record was merged or converted into."""
+    revisions: Mapping[Channel, str] = field(default_factory=dict)
+    """A mark of its own for each flag, where the vendor has such; it is used instead of `revision`."""
 
 
 class OptOutKind(StrEnum):

@@ -137,7 +137,7 @@ BREAKS: Mapping[str, tuple[Plugin, ...]] = {
     "write-under-html-200": _under("unreadable", None),
     "write-under-html-502": _under("502", _R),
     "write-under-truncated": _under("unreadable", _T),
-    "write-under-delay": _under("network", _T),
+    "write-under-delay": _under("timeout", _T),
     "write-under-status-400": _under("400", None),
     "a-write-that-may-have-landed-is-unknown": (*_under("network", _T), *_under("network", None)),
     "no-blind-retry-of-writes": _many(RetriesWrites),

@@ -87,8 +87,8 @@ class RemembersWhatItWrote(ToyConnector):
 
 
 def taking(code: str, as_kind: FailureKind | None) -> type[ToyConnector]:
-    """A connector that takes write failures of one code (`network`, `500`, `unreadable`) for something else:
-    None is success."""
+    """A connector that takes write failures of one code (`network`, `timeout`, `500`, `unreadable`) for
+    something else: None is success."""
 
     class Taking(ToyConnector):
         def unreadable(self, answer: httpx.Response) -> VendorError:
@@ -117,6 +117,8 @@ class RetriesWrites(ToyConnector):
 
 
 class CallsAgainAtOnce(ToyConnector):
+    hold_on_429 = False
+
     def post(self, items: Sequence[Mapping[str, Any]]) -> httpx.Response:
         answer = self.send("POST", "/write", json={"items": items})
         return super().post(items) if answer.status_code == 429 else answer
@@ -128,6 +130,8 @@ class LosesTheTime(ToyConnector):
 
 
 class HammersOn429(ToyConnector):
+    hold_on_429 = False
+
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         for _ in range(30):
             try:

@@ -70,6 +70,7 @@ class ToyConnector:
     """One toy account."""
 
     limits: Sequence[Limit] = LIMITS
+    hold_on_429 = True
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.settings = settings
@@ -77,7 +78,10 @@ class ToyConnector:
         self.url = settings.base_url
         self.capabilities = self.declare()
         self.door = context.open_door(
-            allowed=("api.toy.example",), limits=self.limits, reroute={"https://api.toy.example": self.url}
+            allowed=("api.toy.example",),
+            limits=self.limits,
+            reroute={"https://api.toy.example": self.url},
+            hold_on_429=self.hold_on_429,
         )
         self.token = ""
 

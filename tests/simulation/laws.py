@@ -96,6 +96,12 @@ def check_suppressed(world: World, conn: Any, blocked: set[str]) -> None:
     }
     for vendor in (world.hubspot, world.salesforce):
         for row in vendor.rows.values():
+            survivor = row
+            while survivor.became is not None:  # a record-level request follows the record
+                survivor = vendor.rows[survivor.became]
+            if (vendor.name, row.key) in records:
+                records.add((vendor.name, survivor.key))
+        for row in vendor.rows.values():
             if row.gone:
                 continue
             want = (vendor.name, row.key) in records or any(n in blocked for n in row.numbers)

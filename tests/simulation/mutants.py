@@ -21,6 +21,7 @@ from dncsync.ledger.events import NewEvent
 from dncsync.model import Channel, Flag
 from dncsync.rules import Seen, Verdict, judge
 from dncsync.sync import bookmarks, deliveries, observe, turn
+from dncsync.sync.following import Following
 from dncsync.sync.requests import Intake, Reversal
 from dncsync.sync.turn import SystemLoop
 from simulation.world import LawBroken, World, simulate
@@ -30,14 +31,14 @@ Mutation = Callable[[], contextlib.AbstractContextManager[Any]]
 
 def watermark_before_delivery() -> Any:
     """The cursor moves in a transaction of its own, before the page is taken in."""
-    take = SystemLoop._take_page
+    take = Following._take_in
 
-    def early(self: SystemLoop, page: Any, feed: str) -> None:
+    def early(self: Following, page: Any, feed: str) -> None:
         at = self._at()
-        self._writer.call(lambda tx: bookmarks.advance(tx, at, self.facts.name, feed, page.cursor, 0))
+        self._writer.call(lambda tx: bookmarks.advance(tx, at, self._facts.name, feed, page.cursor, 0))
         take(self, page, feed)
 
-    return mock.patch.object(SystemLoop, "_take_page", early)
+    return mock.patch.object(Following, "_take_in", early)
 
 
 def base_updated_on_a_200() -> Any:
@@ -143,9 +144,9 @@ def lagging_page_believed() -> Any:
 
 def missing_row_clears() -> Any:
     """What a listing does not show is taken for removed."""
-    end = SystemLoop._end_snapshot
+    end = Following._end
 
-    def hasty(self: SystemLoop) -> None:
+    def hasty(self: Following) -> None:
         at = self._at()
         self._writer.call(
             lambda tx: tx.execute(
@@ -153,12 +154,12 @@ def missing_row_clears() -> Any:
                 "n.number FROM holding_numbers n JOIN holdings h USING (system, key) WHERE n.system = ? AND "
                 "h.base_voice = 'set' AND h.seen_at < (SELECT started_at FROM bookmarks WHERE system = ? AND "
                 "feed = 'snapshot'))",
-                (at, tx.head.seq, self.facts.name, self.facts.name),
+                (at, tx.head.seq, self._facts.name, self._facts.name),
             )
         )
         end(self)
 
-    return mock.patch.object(SystemLoop, "_end_snapshot", hasty)
+    return mock.patch.object(Following, "_end", hasty)
 
 
 def gives_up_after_three_attempts() -> Any:

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -18,6 +17,7 @@ from dncsync.ledger import events
 from dncsync.ledger.sqlite import connect_reader
 from dncsync.ledger.writer import DirectWriter, Tx
 from dncsync.policy import Policies
+from dncsync.sync.catching_up import CatchUp
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts, Topology
 from dncsync.sync.turn import Pace, SystemLoop
@@ -116,11 +116,9 @@ class World:
         self.wanted = dict.fromkeys(self.loops, 0.0)
         for loop in self.loops.values():
             loop.start()
-        after: str | None = ""
-        while after is not None:
-            last = after
-            at = to_micros(self.clock.now())
-            after = self.writer.call(partial(self.intake.catch_up, at=at, after=last))
+        pass_over = CatchUp(self.writer, self.intake, self.clock)
+        while pass_over.step():
+            pass
 
     def die(self) -> None:
         """kill -9: nothing is said, nothing is finished."""

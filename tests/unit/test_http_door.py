@@ -1,4 +1,7 @@
-"""The one HTTP door, against exact answers (respx) under a virtual clock."""
+"""The one HTTP door, against exact answers (respx): what a failure means, where calls may go, what is told.
+
+How long it waits is in `test_http_patience.py`; SDKs are in `test_http_sdks.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,9 @@ import httpx
 import pytest
 import respx
 
-from dncsync.budget import Lane
 from dncsync.clock import VirtualClock
-from dncsync.connector import FailureKind, Limit, VendorError
-from dncsync.http import LONGEST_RETRY_AFTER, HttpDoor, WireCall, failure_of, path_shape
+from dncsync.connector import FailureKind, VendorError
+from dncsync.http import HttpDoor, WireCall, failure_of, path_shape
 
 API = "https://api.acme.example"
 NUMBER = "+12015550123"
@@ -81,21 +83,6 @@ def test_a_write_without_an_answer_is_unknown_and_never_tried_again(
     assert route.call_count == 1
 
 
-@pytest.mark.parametrize("error", BROKEN)
-def test_a_read_without_an_answer_is_transient_after_three_tries(
-    door: HttpDoor, wire: respx.MockRouter, clock: VirtualClock, error: type[httpx.RequestError]
-) -> None:
-    route = wire.get(API + "/x").mock(side_effect=error("no"))
-    assert failure(door).kind is FailureKind.TRANSIENT
-    assert route.call_count == 3
-    assert 0 < clock.monotonic() <= 10
-
-
-def test_a_read_that_recovers_is_a_success(door: HttpDoor, wire: respx.MockRouter) -> None:
-    wire.get(API + "/x").mock(side_effect=[httpx.ReadError("no"), httpx.Response(503), httpx.Response(200)])
-    assert door.request("GET", API + "/x").status_code == 200
-
-
 def test_a_broken_gzip_is_a_failure_and_no_surprise(door: HttpDoor, wire: respx.MockRouter) -> None:
     stream = _Stream(iter([b"\x1f\x8b not really"]))
     wire.post(API + "/x").respond(200, headers={"content-encoding": "gzip"}, stream=stream)
@@ -132,148 +119,10 @@ def test_what_a_status_means(
     assert caught.value.failure.code == str(status)
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500, 501])
-def test_statuses_that_no_second_try_mends(door: HttpDoor, wire: respx.MockRouter, status: int) -> None:
-    route = wire.get(API + "/x").respond(status)
-    assert door.request("GET", API + "/x").status_code == status
-    assert route.call_count == 1
-
-
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_write_that_was_answered_is_never_tried_again(
-    door: HttpDoor, wire: respx.MockRouter, status: int
-) -> None:
-    route = wire.post(API + "/x").respond(status, headers={"Retry-After": "1"})
-    assert door.request("POST", API + "/x").status_code == status
-    assert route.call_count == 1
-
-
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_short_retry_after_is_waited_out_by_reads(
-    door: HttpDoor, wire: respx.MockRouter, clock: VirtualClock, status: int
-) -> None:
-    times: list[float] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        times.append(clock.monotonic())
-        return httpx.Response(status if len(times) < 3 else 200, headers={"Retry-After": "2"})
-
-    wire.get(API + "/x").mock(side_effect=answer)
-    assert door.request("GET", API + "/x").status_code == 200
-    assert times == [0.0, 2.0, 4.0]
-
-
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_long_retry_after_is_handed_back_at_once(
-    door: HttpDoor, wire: respx.MockRouter, clock: VirtualClock, status: int
-) -> None:
-    route = wire.get(API + "/x").respond(status, headers={"Retry-After": "60"})
-    with pytest.raises(VendorError) as caught:
-        door.call("GET", API + "/x")
-    assert caught.value.failure.retry_after == 60
-    assert route.call_count == 1
-    assert clock.monotonic() == 0
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        ("7", 7.0),
-        ("0.5", 0.5),
-        ("-3", 0.0),
-        ("Mon, 23 Nov 2026 15:00:30 GMT", 30.0),
-        ("Mon, 23 Nov 2026 14:00:00 GMT", 0.0),
-        ("Mon, 23 Nov 2099 15:00:30 GMT", LONGEST_RETRY_AFTER),
-        ("1e999", LONGEST_RETRY_AFTER),
-        ("inf", LONGEST_RETRY_AFTER),
-        ("nan", None),
-        ("soon", None),
-        ("", None),
-        ("Mon, 99 Nov 2026 15:00:30 GMT", None),
-    ],
-)
-def test_retry_after_in_both_forms_and_in_none(said: str, seconds: float | None) -> None:
-    headers = {"Retry-After": said, "Date": "Mon, 23 Nov 2026 15:00:00 GMT"}
-    answer = httpx.Response(429, headers=headers, request=httpx.Request("POST", API))
-    assert failure_of(answer).retry_after == seconds
-
-
-def test_a_retry_after_date_without_the_vendors_own_clock_says_nothing() -> None:
-    headers = {"Retry-After": "Mon, 23 Nov 2026 15:00:30 GMT"}
-    answer = httpx.Response(429, headers=headers, request=httpx.Request("POST", API))
-    assert failure_of(answer).retry_after is None
-
-
 def test_the_vendors_code_and_words_come_first() -> None:
     answer = httpx.Response(400, request=httpx.Request("POST", API))
     assert failure_of(answer, "unsubscribed recipient", "21610").message == "unsubscribed recipient"
     assert failure_of(answer, "unsubscribed recipient", "21610").code == "21610"
-
-
-# --- budget and lanes ---------------------------------------------------------------------------------------
-
-
-def limited(clock: VirtualClock, **options: Any) -> HttpDoor:
-    limits = (Limit("all", 10, 60), Limit("search", 5, 60))
-    return HttpDoor("acme", allowed=("api.acme.example",), clock=clock, limits=limits, **options)
-
-
-def test_a_used_up_budget_is_rate_limited_with_the_time_to_wait(
-    wire: respx.MockRouter, clock: VirtualClock
-) -> None:
-    route = wire.get(API + "/x").respond(200)
-    door = limited(clock, classify=lambda method, path: ("all",))
-    for _ in range(6):
-        door.request("GET", API + "/x")
-    said = failure(door)
-    assert said.kind is FailureKind.RATE_LIMITED
-    assert said.retry_after == pytest.approx(60, abs=0.1)
-    assert route.call_count == 6
-
-
-def test_opt_outs_have_a_share_that_background_cannot_touch(
-    wire: respx.MockRouter, clock: VirtualClock
-) -> None:
-    wire.get(API + "/x").respond(200)
-    door = limited(clock, classify=lambda method, path: ("all",))
-    for _ in range(6):
-        door.request("GET", API + "/x")
-    with door.on_behalf_of(Lane.OPT_OUT):
-        assert [door.request("GET", API + "/x").status_code for _ in range(2)] == [200, 200]
-        assert failure(door).kind is FailureKind.RATE_LIMITED
-    assert door.lane is Lane.BACKGROUND
-
-
-def test_the_lane_is_given_back_after_an_error(door: HttpDoor, wire: respx.MockRouter) -> None:
-    wire.post(API + "/x").mock(side_effect=httpx.ReadError("no"))
-    with pytest.raises(VendorError), door.on_behalf_of(Lane.OPT_OUT):
-        door.request("POST", API + "/x")
-    assert door.lane is Lane.BACKGROUND
-
-
-def test_a_short_wait_for_budget_is_slept(wire: respx.MockRouter, clock: VirtualClock) -> None:
-    wire.get(API + "/x").respond(200)
-    door = HttpDoor("acme", allowed=("api.acme.example",), clock=clock, limits=(Limit("all", 5, 2),))
-    for _ in range(4):
-        door.request("GET", API + "/x")
-    assert clock.monotonic() == pytest.approx(2, abs=0.01)
-
-
-def test_retries_count_against_the_budget(wire: respx.MockRouter, clock: VirtualClock) -> None:
-    wire.get(API + "/x").respond(503)
-    door = limited(clock, classify=lambda method, path: ("all",))
-    door.request("GET", API + "/x")
-    assert door.budget.usage()["all"] == (3, 10)
-
-
-def test_a_call_counts_against_the_limits_of_its_kind(wire: respx.MockRouter, clock: VirtualClock) -> None:
-    wire.route().respond(200)
-    door = limited(
-        clock, classify=lambda m, path: ("all", "search") if path.endswith("/search") else ("all",)
-    )
-    door.request("POST", API + "/search")
-    door.request("GET", API + "/x")
-    assert door.budget.usage() == {"all": (2, 10), "search": (1, 5)}
 
 
 # --- where calls may go -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -190,7 +191,7 @@ def test_urllib3_errors_are_answers(door: HttpDoor, wire: respx.MockRouter) -> N
     assert (answer.status, json.loads(answer.data)["category"]) == (404, "OBJECT_NOT_FOUND")
 
 
-def test_the_stand_in_and_the_original_say_the_same(door: HttpDoor) -> None:
+def test_the_stand_in_and_the_original_say_the_same() -> None:
     """Over a real socket: what urllib3 itself would send and give, the stand-in sends and gives."""
     from werkzeug.wrappers import Request, Response
 
@@ -228,8 +229,12 @@ def test_the_stand_in_and_the_original_say_the_same(door: HttpDoor) -> None:
         ("POST", {"fields": [("a", "1&2")], "encode_multipart": False}),
         ("DELETE", {"fields": {"a": "1"}}),
     ]
-    with Echo().serve() as url, urllib3.PoolManager() as original:
-        ours = HttpDoor("acme", allowed=("127.0.0.1",)).urllib3_pool()
+    with (
+        Echo().serve() as url,
+        urllib3.PoolManager() as original,
+        closing(HttpDoor("acme", allowed=("127.0.0.1",))) as door,
+    ):
+        ours = door.urllib3_pool()
         for method, options in calls:
             theirs = original.request(method, url + "/echo", **options)
             mine = ours.request(method, url + "/echo", **options)

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"model", "clock", "numbers", "optout", "policy", "redaction"},
     {"connector", "rules", "deadlines", "budget", "logs"}
     | {"settings", "settings_sources", "settings_problems", "settings_template"},
-    {"http", "testing", "ledger"},
+    {"http", "http_sdks", "testing", "ledger"},
     {"sync", "gate"},
     {"drift", "reconcile"},
     {"web"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -122,6 +123,30 @@ def test_on_a_socket_the_client_sees_a_reset_and_no_polite_close(
     shelf.faults.add(kind, times=1)
     with pytest.raises(httpx.ReadError, match="reset"):
         socket_client.get("/items")
+
+
+def test_one_connection_serves_many_calls(shelf: Shelf) -> None:
+    """Vendors keep connections; werkzeug's own handler closes after each answer."""
+    with shelf.serve() as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as line:
+        line.settimeout(10)
+        for count in range(1, 4):
+            line.sendall(b"POST /items HTTP/1.1\r\nHost: shelf\r\nContent-Length: 1\r\n\r\na")
+            answer = b""
+            while not answer.endswith(b"]}"):
+                answer += line.recv(4096)
+            assert answer.count(b'"a"') == count
+        line.sendall(b"GET /items HTTP/1.1\r\nHost: shelf\r\nConnection: close\r\n\r\n")
+        while line.recv(4096):
+            pass
+
+
+def test_a_sandbox_that_ended_answers_no_open_connection(shelf: Shelf) -> None:
+    with shelf.serve() as url:
+        client = httpx.Client(base_url=url, trust_env=False, timeout=10)
+        client.get("/items")
+    with pytest.raises(httpx.TransportError):
+        client.get("/items")
+    client.close()
 
 
 def test_one_broken_connection_leaves_the_others_alone(shelf: Shelf) -> None:

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot, printable
 from dncsync.cli.options import NOTHING, Common, print_json
 from dncsync.cli.progress import bar
+
+LONGEST_QUERY = 86_400.0
+"""Seconds."""
 
 app = App(name="ledger", help="Verify, export, query, rebuild or checkpoint the ledger.")
 
@@ -48,21 +51,20 @@ def verify(
                 "events": found.events,
                 "head": {"seq": found.head.seq, "hash": found.head.hash.hex()},
                 "checkpoints": found.checkpoints,
-                "problems": [str(problem) for problem in found.problems],
+                "problems": [printable(str(problem)) for problem in found.problems],
                 "omitted": found.omitted,
             }
         )
         return EXIT_DONE if found.ok else EXIT_FOUND
     out = _console()
     if found.ok:
-        out.print(
-            f"[green]The chain verifies[/]: {found.events:,} events, {found.checkpoints} checkpoints "
-            f"compared.\nhead {found.head.seq} {found.head.hash.hex()}"
-        )
+        out.print("The chain verifies", style="green", end="")
+        out.print(f": {found.events:,} events, {found.checkpoints} checkpoints compared.")
+        out.print(f"head {found.head.seq} {found.head.hash.hex()}", soft_wrap=True)
         return EXIT_DONE
-    out.print("[bold red]The ledger does not verify.[/]")
+    out.print("The ledger does not verify.", style="bold red")
     for problem in found.problems:
-        out.print(f"  {problem}", markup=False)
+        out.print(f"  {printable(str(problem))}")
     if found.omitted:
         out.print(f"  and {found.omitted:,} more")
     return EXIT_FOUND
@@ -111,7 +113,7 @@ def export(
         _console().print(
             f"Wrote {done.path}: {sum(done.rows.values()):,} rows up to event {done.head.seq:,}.\n"
             f"Look: sqlite-utils rows {done.path} propagation --limit 5 -t",
-            markup=False,
+            soft_wrap=True,
         )
     return EXIT_DONE
 
@@ -122,7 +124,7 @@ def query(
     *,
     limit: Annotated[int, Parameter(help="Most rows to print.")] = 1_000,
     timeout: Annotated[float, Parameter(help="Seconds.")] = 60.0,
-    csv: Annotated[bool, Parameter(name="--csv", negative=(), help="Print CSV.")] = False,
+    csv: Annotated[bool, Parameter(name="--csv", help="Print CSV.")] = False,
     common: Common = NOTHING,
 ) -> int:
     """Run read-only SQL on the ledger. It cannot write, whatever the SQL says.
@@ -131,23 +133,24 @@ def query(
     """
     from dncsync.ledger import query as asking
 
+    if limit < 1:
+        raise Cannot("--limit: at least 1")
+    if not 0 < timeout <= LONGEST_QUERY:
+        raise Cannot(f"--timeout: more than 0 and at most {LONGEST_QUERY:,.0f} seconds")
     with asking.query(common.ledger_path(), sql, limit=limit, timeout=timeout) as answer:
         if csv:
             import csv as writing
 
             out = writing.writer(sys.stdout)
             out.writerow(answer.columns)
-            out.writerows(answer)
+            out.writerows([_plain(value) for value in row] for row in answer)
         elif common.json:
             rows = [[_plain(value) for value in row] for row in answer]
             print_json({"columns": answer.columns, "rows": rows, "truncated": answer.truncated})
         else:
             from dncsync.cli import rendering
 
-            made = rendering.grid("", *answer.columns)
-            for row in answer:
-                made.add_row(*("" if value is None else str(_plain(value)) for value in row))
-            rendering.console().print(made)
+            rendering.rows(answer.columns, ([_plain(value) for value in row] for row in answer))
             if answer.truncated:
                 rendering.console().print(f"Only the first {limit:,} rows; ask for more with --limit.")
     return EXIT_DONE
@@ -182,10 +185,10 @@ def rebuild(
     if common.json:
         print_json({"ok": found.ok, "events": found.events, "differences": differences, "applied": apply})
     elif found.ok:
-        _console().print(f"[green]Every projection is as {found.events:,} events make it.[/]")
+        _console().print(f"Every projection is as {found.events:,} events make it.", style="green")
     else:
         for difference in found.differences:
-            _console().print(f"{difference.table}: {difference.rows:,} rows differ", markup=False)
+            _console().print(f"{difference.table}: {difference.rows:,} rows differ")
         _console().print("Replaced." if apply else "Replace them with --apply (stop the daemon first).")
     return EXIT_DONE if found.ok else EXIT_FOUND
 
@@ -206,21 +209,25 @@ def checkpoint(
     """
     from dncsync.ledger.checkpoint import Signer
 
+    target = out or Path(f"checkpoint-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
+    if target.exists():
+        raise Cannot(f"{target} exists already; a checkpoint is never overwritten, choose another --out")
+    if not target.absolute().parent.is_dir():
+        raise Cannot(f"{target}: there is no such folder; make it, or choose another --out")
     if key is None and common.config is not None:
         key = common.settings().ledger.checkpoint_key
     if key is None:
         raise Cannot("which key? Give --key FILE (with --new-key to make one) or [ledger] checkpoint_key")
+    common.reachable()
     if new_key:
         Signer.create(key)
     taken = common.command("checkpoint", {"key": str(key.resolve())})
-    target = out or Path(f"checkpoint-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json")
-    if target.exists():
-        raise Cannot(f"{target} exists already; a checkpoint is never overwritten, choose another --out")
-    target.write_text(taken["checkpoint"], encoding="utf-8")
+    with target.open("x", encoding="utf-8") as file:
+        file.write(taken["checkpoint"])
     if common.json:
         print_json({"file": str(target), "seq": taken["seq"], "at": taken["at"]})
     else:
-        _console().print(f"Signed event {taken['seq']:,} at {taken['at']}: {target}", markup=False)
+        _console().print(f"Signed event {taken['seq']:,} at {taken['at']}: {target}", soft_wrap=True)
     return EXIT_DONE
 
 

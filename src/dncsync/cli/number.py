@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
 from dncsync.cli.options import NOTHING, Common, print_json
+
+if TYPE_CHECKING:
+    from dncsync.ledger.sqlite import Connection
 
 app = App(name="number", help="Show, block, unblock or check one number, in any common notation.")
 
@@ -38,11 +41,8 @@ def show(number: Number, *, region: Region = "US", common: Common = NOTHING) -> 
     from dncsync.ledger import reading
 
     e164 = _e164(number, region)
-    conn = common.reader()
-    try:
+    with common.reading() as conn:
         found = reading.number(conn, e164)
-    finally:
-        conn.close()
     if common.json:
         print_json(found)
     else:
@@ -60,11 +60,8 @@ def history(number: Number, *, region: Region = "US", common: Common = NOTHING) 
     from dncsync.ledger import reading
 
     e164 = _e164(number, region)
-    conn = common.reader()
-    try:
+    with common.reading() as conn:
         events = list(reading.history(conn, e164))
-    finally:
-        conn.close()
     if common.json:
         print_json({"number": e164, "events": events})
     else:
@@ -97,19 +94,18 @@ def check(
 
 
 def _check(number: str, region: str, channel: str, common: Common) -> dict[str, Any]:
-    from dncsync.ledger import reading
-    from dncsync.ledger.sqlite import Error, LedgerError
+    from dncsync.cli.failing import one_line, reason
 
     try:
+        from dncsync.ledger import reading
+
         e164 = _e164(number, region)
-        conn = common.reader()
-        try:
+        with common.reading() as conn:
             return reading.verdict(conn, e164, channel)
-        finally:
-            conn.close()
-    except (Cannot, LedgerError, Error, OSError) as error:
-        # Closed when in doubt (law 10).
-        return {"number": number, "channel": channel, "contact": False, "why": f"no answer: {error}"}
+    except Exception as error:
+        # Closed when in doubt, whatever the doubt is (law 10).
+        why = f"no answer: {one_line(reason(error))}"
+        return {"number": number, "channel": channel, "contact": False, "why": why}
 
 
 @app.command
@@ -128,6 +124,8 @@ def block(
     Example: dncsync number block '(312) 555-0199' --actor jane --words 'asked by letter'
     """
     e164 = _e164(number, region)
+    if not actor.strip():
+        raise Cannot("--actor is blank; say who took the request")
     if dry_run:
         return _say(common, {"number": e164, "would": "block", "channel": channel})
     arguments = {"number": e164, "channel": channel, "actor": actor, "words": words}
@@ -145,6 +143,12 @@ def unblock(
         str, Parameter(help="signed, written or recorded_verbal: the kind of newer consent.")
     ] = "",
     evidence: Annotated[Path | None, Parameter(help="The document; its hash goes into the ledger.")] = None,
+    evidence_date: Annotated[
+        str,
+        Parameter(
+            help="The document's own date (2026-11-21; of the block's own day: 2026-11-21T15:30-05:00)."
+        ),
+    ] = "",
     channel: Annotated[
         list[Literal["voice", "sms"]] | None, Parameter(help="Only this channel; may be repeated.")
     ] = None,
@@ -154,29 +158,24 @@ def unblock(
 ) -> int:
     """End a number's blocks with a documented reversal: newer, express consent of the consumer.
 
-    Refuses without actor, reason, basis and evidence. An existing business relationship is no basis.
+    Refuses without actor, reason, basis and evidence, and where the evidence is not later than the blocks. An
+    existing business relationship is no basis. The document stays with you; the ledger keeps its hash.
 
     Example: dncsync number unblock +13125550199 --actor jane --reason 'asked to be called again' \
---basis signed --evidence consent.pdf
+--basis signed --evidence consent.pdf --evidence-date 2026-11-21
     """
-    from hashlib import file_digest
-
     e164 = _e164(number, region)
-    missing = [
-        name
-        for name, value in (("--actor", actor), ("--reason", reason), ("--basis", basis))
-        if not value.strip()
-    ]
-    if evidence is None:
-        missing.append("--evidence")
+    given = (
+        ("--actor", actor),
+        ("--reason", reason),
+        ("--basis", basis),
+        ("--evidence", str(evidence or "")),
+        ("--evidence-date", evidence_date),
+    )
+    missing = [name for name, value in given if not value.strip()]
     if missing or evidence is None:
         raise Cannot(f"a block ends only with documented consent; missing: {', '.join(missing)}")
-    if not evidence.is_file():
-        raise Cannot(f"{evidence}: no such file; --evidence names the document that shows the consent")
-    if evidence.stat().st_size == 0:
-        raise Cannot(f"{evidence}: the file is empty; it is no evidence")
-    with evidence.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
+    digest = _sha256(evidence)
     arguments = {
         "number": e164,
         "channels": list(channel or ("voice", "sms")),
@@ -185,11 +184,30 @@ def unblock(
         "basis": basis,
         "evidence_name": evidence.name,
         "evidence_sha256": digest,
+        "evidence_date": evidence_date,
     }
     if dry_run:
+        from dncsync.clock import SystemClock, to_micros
+        from dncsync.runtime import commands
+
+        with common.reading() as conn:
+            commands.reversal_of(conn, to_micros(SystemClock().now()), arguments)
         return _say(common, {"would": "unblock", **arguments})
     done = common.command("unblock", arguments)
     return _say(common, {"number": e164, "done": "unblocked", "evidence_sha256": digest, **done})
+
+
+def _sha256(document: Path) -> str:
+    """The hash of a document that has something in it. Raises `Cannot`."""
+    from hashlib import file_digest
+
+    if not document.is_file():
+        raise Cannot(f"{document}: no such file; --evidence names the document that shows the consent")
+    with document.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        if file.tell() == 0:
+            raise Cannot(f"{document}: the file is empty; it is no evidence")
+    return digest
 
 
 @app.command
@@ -201,16 +219,24 @@ def quarantine(*, system: str | None = None, limit: int = 100, common: Common = 
     from dncsync.cli import rendering
     from dncsync.ledger import reading
 
-    conn = common.reader()
-    try:
+    if limit < 1:
+        raise Cannot("--limit: at least 1")
+    with common.reading() as conn:
         rows = reading.quarantined(conn, system, limit)
-    finally:
-        conn.close()
+        if not rows and system is not None:
+            _known(conn, system)
     if common.json:
         print_json(rows)
     else:
         rendering.table("Quarantined phone values", rows)
     return EXIT_DONE
+
+
+def _known(conn: Connection, system: str) -> None:
+    """Raises `Cannot` for a system that the ledger has never seen: a typing error must not read as "none"."""
+    names = [row[0] for row in conn.execute("SELECT system FROM systems ORDER BY system")]
+    if system not in names:
+        raise Cannot(f"no system {system!r} in this ledger; known: {', '.join(names) or 'none'}")
 
 
 def _say(common: Common, result: dict[str, Any]) -> int:

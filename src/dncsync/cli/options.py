@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +32,7 @@ class Common:
         Path | None, Parameter(name=["--ledger", "-l"], env_var="DNCSYNC_LEDGER", show_env_var=True)
     ] = None
     "Ledger file; without it the one that the configuration names."
-    json: Annotated[bool, Parameter(name="--json", negative=())] = False
+    json: Annotated[bool, Parameter(name="--json")] = False
     "Print JSON, for scripts."
 
     def settings(self) -> Settings:
@@ -55,6 +56,22 @@ class Common:
         from dncsync.ledger.sqlite import connect_reader
 
         return connect_reader(self.ledger_path())
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The ledger as it is at this moment, however long the look takes. Raises `LedgerUnreadable`."""
+        from dncsync.ledger import sqlite
+
+        with sqlite.reading(self.ledger_path()) as conn:
+            yield conn
+
+    def reachable(self) -> None:
+        """Raises `Cannot` or `LedgerUnreadable` where a command would; for use before long work."""
+        path = self.ledger_path()
+        if self.config is None or path.exists():
+            from dncsync.ledger.sqlite import connect_reader
+
+            connect_reader(path, any_schema=True).close()
 
     def command(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Has a command carried out: by the daemon that holds the ledger, else here. Durable on return.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import threading
 from typing import Annotated, Any
 
@@ -12,6 +13,9 @@ from cyclopts import Parameter
 
 from dncsync.cli.failing import EXIT_DONE, Cannot
 from dncsync.cli.options import NOTHING, Common, print_json
+
+LONGEST_DELAY = 3_600.0
+"""Seconds."""
 
 
 def sandbox(
@@ -39,11 +43,15 @@ def sandbox(
 
     if contacts < 0 or contacts > 4_000_000:
         raise Cannot("--contacts: between 0 and 4,000,000")
+    if not 0 <= delay <= LONGEST_DELAY:
+        raise Cannot(f"--delay: between 0 and {LONGEST_DELAY:,.0f} seconds")
     faults = [_fault(text) for text in fault or []]
     if delay:
         faults.append({"kind": FaultKind.DELAY, "seconds": delay})
     names = list(dict.fromkeys(vendors)) or sorted(plugins())
     kinds = [plugin(name) for name in names]
+    for index in range(len(kinds)):
+        _free(port + index if port else 0)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -62,12 +70,23 @@ def sandbox(
     return EXIT_DONE
 
 
+def _free(port: int) -> None:
+    """Raises `Cannot` where a sandbox could not listen; the server itself would print and exit."""
+    if not 0 <= port <= 65_535:
+        raise Cannot(f"--port: {port} is no port; use 0, or one of 1 to 65535 for the first sandbox")
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise Cannot(f"--port: cannot listen on 127.0.0.1 port {port} ({error.strerror})") from None
+
+
 def _fault(text: str) -> dict[str, Any]:
-    from dncsync.testing.faults import FaultKind
+    from dncsync.testing.faults import FaultKind, Faults
 
     try:
         made = json.loads(text)
         made["kind"] = FaultKind(made["kind"])
+        Faults().add(**made)
     except (ValueError, KeyError, TypeError):
         kinds = ", ".join(FaultKind)
         raise Cannot(f"--fault {text!r}: give a JSON object with one of these kinds: {kinds}") from None

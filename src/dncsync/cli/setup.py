@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot, printable
 from dncsync.cli.options import NOTHING, Common, print_json
 from dncsync.cli.progress import bar
 
 if TYPE_CHECKING:
-    from dncsync.connector import SystemSettings
+    from dncsync.connector import SystemSettings, VendorError
     from dncsync.settings import Settings
 
 LEAST_DISK = 1 << 30
@@ -62,7 +62,7 @@ def init(
         rendering.console().print(
             f"Wrote {file}. Next: fill in a system and enable it, give its secrets in the environment, then\n"
             f"  dncsync doctor --config {file}\n  dncsync run --config {file}",
-            markup=False,
+            soft_wrap=True,
         )
     return EXIT_DONE
 
@@ -85,7 +85,7 @@ def doctor(*systems: Annotated[str, Parameter(help="Only these systems.")], comm
         for name, system in settings.systems.items()
         if (not systems or name in systems) and system.enabled
     }
-    checks = list(_installation(settings))
+    checks = sorted(_installation(settings), key=lambda check: check.about)
     with bar("asking the systems", quiet=common.json) as report:
         for done, (name, system) in enumerate(chosen.items()):
             report(done, len(chosen))
@@ -165,17 +165,20 @@ def _system(name: str, system: SystemSettings) -> Iterator[Check]:
         try:
             asked = clock.now()
             probe = connected.connector.probe()
-            yield Check(name, "account", True, f"{system.vendor} {probe.account}")
-            for check in probe.checks:
-                yield Check(name, check.name, check.ok, check.seen, check.mend)
-            if probe.server_time is not None:
-                off = abs((probe.server_time - asked).total_seconds())
-                mend = "set this machine's clock (NTP): evidence and webhook signatures depend on it"
-                yield Check(name, "clock", off <= CLOCK_SLACK, f"{off:.0f} s apart", mend)
         except VendorError as error:
-            mend = "check base_url, network and credentials"
-            yield Check(name, "reachable", False, f"{error.failure.kind}: {error.failure.message}", mend)
+            yield _failed(name, "reachable", error)
             return
+        well = all(check.ok for check in probe.checks)
+        if probe.account and well:
+            yield Check(name, "account", True, f"{system.vendor} {probe.account}")
+        for check in probe.checks:
+            yield Check(name, check.name, check.ok, check.seen, check.mend)
+        if probe.server_time is not None and not any(check.name == "clock" for check in probe.checks):
+            off = abs((probe.server_time - asked).total_seconds())
+            mend = "set this machine's clock (NTP): evidence and webhook signatures depend on it"
+            yield Check(name, "clock", off <= CLOCK_SLACK, f"{off:.0f} s apart", mend)
+        if not well:
+            return  # without credentials or rights the fields could only say the same again
         try:
             for checked in connected.connector.describe():
                 ok = checked.status is FieldStatus.OK
@@ -184,9 +187,23 @@ def _system(name: str, system: SystemSettings) -> Iterator[Check]:
                 )
                 yield Check(name, checked.name, ok, seen, checked.mend)
         except VendorError as error:
-            yield Check(name, "fields", False, f"{error.failure.kind}: {error.failure.message}")
+            yield _failed(name, "fields", error)
     finally:
         connected.close()
+
+
+def _failed(name: str, what: str, error: VendorError) -> Check:
+    from dncsync.connector import FailureKind
+
+    mends = {
+        FailureKind.TRANSIENT: "check base_url and the network; if others reach the vendor, try again later",
+        FailureKind.UNKNOWN: "the vendor gave no usable answer; try again later",
+        FailureKind.RATE_LIMITED: "the vendor asked for a pause; try again later",
+        FailureKind.UNAUTHORISED: "check the credentials and what they may do; see the connector's README",
+        FailureKind.REJECTED: "see the connector's README",
+    }
+    failure = error.failure
+    return Check(name, what, False, f"{failure.kind}: {failure.message}", mends[failure.kind])
 
 
 def _show(checks: list[Check], disabled: list[str]) -> None:
@@ -201,9 +218,9 @@ def _show(checks: list[Check], disabled: list[str]) -> None:
             about = check.about
             out.print(Text(about, "bold"))
         mark = Text("  ok    ", "green") if check.ok else Text("  FAULT ", "bold red")
-        out.print(mark, Text(f"{check.name}: {check.seen}"), sep="")
+        out.print(mark, Text(printable(f"{check.name}: {check.seen}")), sep="")
         if not check.ok and check.mend:
-            out.print(Text("        mend: ", "yellow"), Text(check.mend), sep="")
+            out.print(Text("        mend: ", "yellow"), Text(printable(check.mend)), sep="")
     for name in disabled:
         out.print(Text(name, "bold"), "is disabled in the configuration")
     faults = sum(not check.ok for check in checks)

@@ -107,7 +107,7 @@ def _add_blocks(tx: Tx, blocks: Iterable[tuple[Any, ...]], seq: int) -> None:
 def _reversal_recorded(tx: Tx, event: Event, payload: Payload) -> None:
     channels = payload["channels"]
     tx.execute(
-        "INSERT INTO reversals VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO reversals VALUES (?,?,?,?,?,?,?,?,?,?,?)",
         (
             payload["id"],
             event.number,
@@ -117,6 +117,7 @@ def _reversal_recorded(tx: Tx, event: Event, payload: Payload) -> None:
             payload["basis"],
             payload["evidence_name"],
             payload["evidence_sha256"],
+            payload["evidence_date"],
             event.at,
             event.seq,
         ),

@@ -162,8 +162,14 @@ class LedgerLock:
             holder = _holder(self._fd)
             os.close(self._fd)
             raise LedgerInUse(ledger, holder) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        except OSError as error:  # a full disk: the ledger could not be written either
+            self.release()
+            raise LedgerUnreadable(
+                ledger, f"cannot be locked ({error.strerror})", "free some space on its disk"
+            ) from None
 
     def release(self) -> None:
         """Lets others write. Harmless when done twice."""
@@ -199,9 +205,7 @@ def _create_file(path: Path) -> None:
 
 def _refuse_missing(path: Path) -> None:
     if not path.exists():
-        raise LedgerUnreadable(
-            path, "does not exist", "check the path, or create a ledger with `dncsync init`"
-        )
+        raise LedgerUnreadable(path, "does not exist", "check the path; the first `dncsync run` makes it")
     if not path.is_file():
         raise LedgerUnreadable(path, "is not a file", "give the path of the ledger file itself")
     if not os.access(path, os.R_OK):
@@ -217,7 +221,9 @@ def _refuse_foreign(conn: Connection, path: Path, *, may_be_empty: bool) -> None
         raise LedgerUnreadable(path, "is a database of another program", "give the path of a dncsync ledger")
     if not may_be_empty:
         raise LedgerUnreadable(
-            path, "is empty", "restore it from a backup, or create one with `dncsync init`"
+            path,
+            "is empty",
+            "restore it from a backup, or remove it: the first `dncsync run` makes a new one",
         )
 
 

@@ -10,16 +10,28 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dncsync import numbers
 from dncsync.clock import from_micros
 from dncsync.ledger import checkpoint
+from dncsync.ledger.events import NewEvent
+from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel
+from dncsync.runtime.evidence import refuse_old_evidence
 from dncsync.sync import findings
-from dncsync.sync.deliveries import look
+from dncsync.sync.deliveries import look, settle_numbers
 from dncsync.sync.requests import Ask, Intake, Refused, Reversal
+from dncsync.sync.topology import Topology
+from dncsync.sync.will import marks
+
+
+class Asked(Protocol):
+    """A transaction or a read-only connection."""
+
+    def execute(self, sql: str, params: tuple[Any, ...], /) -> Any: ...
+
 
 Command = Callable[[Tx, int, Intake, Mapping[str, Any]], dict[str, Any]]
 
@@ -34,7 +46,9 @@ def run(tx: Tx, at: int, intake: Intake, name: str, arguments: Mapping[str, Any]
         raise Refused(f"there is no command {name!r}")
     try:
         return command(tx, at, intake, arguments)
-    except (KeyError, TypeError) as error:
+    except Refused:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"{name}: bad or missing argument ({error})") from None
 
 
@@ -42,12 +56,15 @@ def block(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict
     """`number` (E.164), `channel`, `actor`, optional `words`: records a request."""
     number = _number(arguments["number"])
     channel = _channel(arguments.get("channel", "voice"))
+    actor = str(arguments["actor"]).strip()
+    if not actor:
+        raise Refused("a request needs an actor: who took it")
     request_id = intake.block(
         tx,
         at,
         number,
         channel,
-        actor=str(arguments["actor"]),
+        actor=actor,
         source="admin",
         words=str(arguments.get("words") or ""),
     )
@@ -55,21 +72,36 @@ def block(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict
 
 
 def unblock(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`number`, `channels`, `actor`, `reason`, `basis`, `evidence_name`, `evidence_sha256`: a reversal."""
+    """A reversal; `arguments` as of `reversal_of`."""
+    return {"reversal": intake.reverse(tx, at, reversal_of(tx, at, arguments))}
+
+
+def reversal_of(ledger: Asked, at: int, arguments: Mapping[str, Any]) -> Reversal:
+    """Checks everything and changes nothing. `arguments`: `number`, `channels`, `actor`, `reason`, `basis`,
+    `evidence_name`, `evidence_sha256`, `evidence_date` (ISO 8601, later than every block that would end).
+    Raises `Refused`."""
     texts = {
         name: str(arguments.get(name) or "").strip()
-        for name in ("actor", "reason", "basis", "evidence_name", "evidence_sha256")
+        for name in ("actor", "reason", "basis", "evidence_name", "evidence_sha256", "evidence_date")
     }
-    missing = [name.partition("_")[0] for name, text in texts.items() if not text]
+    missing = [name.replace("_", " ") for name, text in texts.items() if not text]
     if missing:
         raise Refused(f"a reversal needs actor, reason, basis and evidence; missing: {', '.join(missing)}")
     if texts["basis"] not in BASES:
         raise Refused(
             f"basis {texts['basis']!r} does not end an internal block; use one of {', '.join(BASES)} (OVR-02)"
         )
+    number = _number(arguments["number"])
     channels = tuple(_channel(c) for c in arguments.get("channels") or [c.value for c in Channel])
-    reversal = Reversal(_number(arguments["number"]), channels, **texts)
-    return {"reversal": intake.reverse(tx, at, reversal)}
+    latest = ledger.execute(
+        "SELECT max(r.occurred_at) FROM blocks b JOIN requests r ON r.id = b.request_id "  # noqa: S608
+        f"WHERE b.number = ? AND b.ended_seq IS NULL AND b.channel IN ({marks(channels)})",
+        (number, *channels),
+    ).fetchone()[0]
+    if latest is None:
+        raise Refused(f"{numbers.mask(number)} is not blocked on {' or '.join(channels)}; nothing to end")
+    refuse_old_evidence(texts["evidence_date"], from_micros(latest), from_micros(at))
+    return Reversal(number, channels, **texts)
 
 
 def import_rows(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,10 +142,11 @@ def _imported(row: Mapping[str, Any]) -> Ask:
 
 
 def look_at(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`system`, `keys`: has these keys read afresh, and whatever follows from that done."""
+    """`system`, `keys`, optional `backfill`: has these keys read afresh, and whatever follows from that done;
+    with `backfill`, behind fresh opt-outs."""
     system = _system(intake, arguments["system"])
     keys = [str(key) for key in arguments["keys"]]
-    look(tx, at, system, keys)
+    look(tx, at, system, keys, backfill=bool(arguments.get("backfill")))
     tx.after_commit(lambda: intake.topology.wake([system]))
     return {"queued": len(keys)}
 
@@ -121,6 +154,27 @@ def look_at(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> di
 def snapshot(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`systems`: names of systems that the daemon shall compare whole, beginning now."""
     return {"systems": [_system(intake, name) for name in arguments["systems"]]}
+
+
+def settle_here(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`system`, `numbers` (E.164): opens what these numbers need in that one system, behind fresh opt-outs.
+    It is computed from the ledger: for a number that is not blocked, nothing."""
+    system = _system(intake, arguments["system"])
+    found = [_number(number) for number in arguments["numbers"]]
+    alone = Topology({system: intake.topology[system]}, wake=intake.topology.wake)
+    settle_numbers(tx, at, alone, intake.goals, found, backfill=True)
+    return {"settled": len(found)}
+
+
+def plan(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`stage` (begun, applied or interrupted), `sha256`, `actor`, `counts`: what became of a plan that
+    `actor` approved. It testifies; what is done is decided key by key."""
+    stage = arguments["stage"]
+    if stage not in ("begun", "applied", "interrupted"):
+        raise Refused(f"plan: there is no stage {stage!r}")
+    payload = {"sha256": str(arguments["sha256"]), "counts": dict(arguments["counts"])}
+    recorded = record(tx, NewEvent(f"plan.{stage}", at, payload, actor=str(arguments["actor"])))
+    return {"event": recorded.seq}
 
 
 def take_checkpoint(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +201,8 @@ COMMANDS: Mapping[str, Command] = {
     "unblock": unblock,
     "import": import_rows,
     "look": look_at,
+    "settle": settle_here,
+    "plan": plan,
     "snapshot": snapshot,
     "checkpoint": take_checkpoint,
     "close-finding": close_finding,

@@ -34,6 +34,10 @@ LONGEST_PATH = 100
 """Bytes; the kernel takes 107."""
 
 
+STOP_WITHIN = 2
+"""Seconds that commands in hand get to end in; one that is cut off is in the ledger whole or not at all."""
+
+
 class NoDaemon(Exception):
     """Nobody listens beside this ledger."""
 
@@ -55,7 +59,13 @@ class ControlServer:
         self._handle = handle
         app = Starlette(routes=[Route("/{command}", self._answer, methods=["POST"])])
         config = uvicorn.Config(
-            app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_WITHIN,
         )
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None

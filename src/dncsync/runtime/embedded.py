@@ -12,7 +12,6 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from dncsync import policy
 from dncsync.clock import Clock, SystemClock, to_micros
 from dncsync.connector import Webhook, WebhookRequest
 from dncsync.ledger import checkpoint
-from dncsync.ledger.writer import GroupWriter, Tx, Writer
+from dncsync.ledger.sqlite import Error, LedgerError
+from dncsync.ledger.writer import GroupWriter, Tx, Writer, WriterClosed
 from dncsync.policy import Policies
 from dncsync.redaction import Redactor
 from dncsync.runtime import commands
@@ -34,6 +34,7 @@ from dncsync.runtime.metrics import LedgerMetrics, WireMetrics
 from dncsync.runtime.systems import Connected, connect_all
 from dncsync.settings import Settings
 from dncsync.sync import watch
+from dncsync.sync.catching_up import CatchUp
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import Topology
 from dncsync.sync.turn import Pace, SystemLoop
@@ -46,6 +47,11 @@ WATCH_EVERY = 30
 """Seconds between looks at the clocks of open deliveries."""
 ERROR_PAUSE = 5.0
 """Seconds a loop rests after an error of our own, e.g. a full disk."""
+STOP_WITHIN = 8.0
+"""Seconds that calls in hand get to end in; the service manager's patience is 10."""
+_TRIAL = "INSERT INTO nonces VALUES ('', 'trial', ?) ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at"
+READY_FOR = 1.0
+"""Seconds that one trial of the ledger answers for, however often strangers ask."""
 
 
 class _LoopThread:
@@ -79,6 +85,8 @@ class _LoopThread:
                     self.loop.start()
                     started = True
                 pause = self.loop.turn()
+            except WriterClosed:
+                return  # the process ends; what was in flight is settled by reading after the next start
             except Exception as error:
                 # Ours, not the vendor's: the ledger could not be written. Nothing is lost.
                 log.error("the loop rests", system=self.loop.facts.name, error=str(error), exc_info=True)
@@ -102,7 +110,10 @@ class Daemon:
         self._threads: dict[str, _LoopThread] = {}
         self._systems: dict[str, Connected] = {}
         self._closing = contextlib.ExitStack()
+        self._trial = threading.Lock()
+        self._tried = (-READY_FOR, False)
         self.server: Server | None = None
+        self.control: ControlServer | None = None
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -114,31 +125,49 @@ class Daemon:
             now = to_micros(self._clock.now())
             self.writer: Writer = opening.enter_context(GroupWriter(ledger, create=True, now=now))
             self._systems = connect_all(self.settings.systems, self._clock, observe=self._wire)
-            for connected in self._systems.values():
-                opening.callback(connected.close)
+            for name in self._systems:
+                opening.callback(self._disconnect, name)
             facts = {name: connected.facts for name, connected in self._systems.items()}
             self.topology = Topology(facts, wake=self._wake)
             self.intake = Intake(self.policies, self.topology)
             self._registry.register(LedgerMetrics(ledger, self._usage, self._at))
-            self._catch_up()
+            self._start_listening(opening)  # first, since the address may be taken
             self._start_loops(opening)
+            self._start_catching_up(opening)
             self._start_schedule(opening)
-            self._start_listening(opening)
+            self._start_control(opening)
             self._closing = opening.pop_all()
         log.info("running", systems=sorted(self._systems), ledger=str(ledger))
 
-    def stop(self, timeout: float = 8.0) -> bool:
-        """Finishes calls in hand, commits, closes. Returns whether all ended within `timeout` seconds."""
+    def stop(self, timeout: float = STOP_WITHIN) -> bool:
+        """Takes nothing more, lets calls in hand end, commits, closes the ledger.
+
+        Returns whether all ended within `timeout` seconds. What did not still waits for a vendor: its
+        deliveries are `sent` in the ledger and are settled by reading after the next start. Its threads
+        cannot be ended, so the caller must then leave with `os._exit`.
+        """
         log.info("stopping")
+        deadline = self._clock.monotonic() + timeout
         for thread in self._threads.values():
             thread.ask_to_stop()
-        deadline = self._clock.monotonic() + timeout
-        ended = True
-        for thread in self._threads.values():
-            ended &= thread.join(max(0.1, deadline - self._clock.monotonic()))
+        if self.server is not None:
+            self.server.stop()
+        if self.control is not None:
+            self.control.stop()
+        hung = [
+            name
+            for name, thread in self._threads.items()
+            if not thread.join(max(0.1, deadline - self._clock.monotonic()))
+        ]
         self._closing.close()
-        log.info("stopped", clean=ended)
-        return ended
+        log.info("stopped", clean=not hung, **({"still_waiting_for": hung} if hung else {}))
+        return not hung
+
+    def _disconnect(self, name: str) -> None:
+        """Closes a connector that nobody is inside any more; closing one in use could wait for its vendor."""
+        thread = self._threads.get(name)
+        if thread is None or thread.join(0.0):
+            self._systems[name].close()
 
     def _start_loops(self, opening: contextlib.ExitStack) -> None:
         pace = Pace(snapshot_every=self.settings.sync.snapshot_every * 3600)
@@ -172,15 +201,17 @@ class Daemon:
         opening.callback(scheduler.shutdown, wait=True)
 
     def _start_listening(self, opening: contextlib.ExitStack) -> None:
-        control = ControlServer(self.settings.ledger.path, self.command)
-        control.start()
-        opening.callback(control.stop)
         app = create_app(
             self.handle, self._ready, self._registry, self.settings.public_url, redactor=self._redactor
         )
         self.server = Server(app, self.settings.web.address)
         self.server.start()
         opening.callback(self.server.stop)
+
+    def _start_control(self, opening: contextlib.ExitStack) -> None:
+        self.control = ControlServer(self.settings.ledger.path, self.command)
+        self.control.start()
+        opening.callback(self.control.stop)
 
     # --- what comes in --------------------------------------------------------------------------------
 
@@ -213,11 +244,25 @@ class Daemon:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _catch_up(self) -> None:
-        after: str | None = ""
-        while after is not None:
-            last, at = after, self._at()
-            after = self.writer.call(partial(self.intake.catch_up, at=at, after=last))
+    def _start_catching_up(self, opening: contextlib.ExitStack) -> None:
+        """Beside everything else: a ledger of millions must not keep webhooks waiting."""
+        stop = threading.Event()
+
+        def catch_up() -> None:
+            try:
+                pass_over = CatchUp(self.writer, self.intake, self._clock)
+                while not stop.is_set() and pass_over.step():
+                    pass
+            except WriterClosed:
+                return  # the next start goes on
+            except Exception as error:
+                # Not lost: the bookmark stands where it stood, and the daily comparison finds the same.
+                log.error("catching up ended early", error=str(error), exc_info=True)
+
+        thread = threading.Thread(target=catch_up, name="catching-up", daemon=True)
+        thread.start()
+        opening.callback(thread.join, STOP_WITHIN)
+        opening.callback(stop.set)
 
     def _in_ledger(self, step: Callable[[Tx, int], object]) -> Callable[[], None]:
         def job() -> None:
@@ -241,7 +286,23 @@ class Daemon:
             log.warning("policy", notice=notice.text)
 
     def _ready(self) -> bool:
-        return self.writer.call(lambda tx: True)
+        """Whether the ledger really takes a write: an empty transaction would commit on a full disk too."""
+        with self._trial:
+            when, ready = self._tried
+            if self._clock.monotonic() - when < READY_FOR:
+                return ready
+            at = self._at()
+
+            def write(tx: Tx) -> None:
+                tx.execute(_TRIAL, (at,))
+
+            try:
+                self.writer.call(write)
+                ready = True
+            except (LedgerError, Error):
+                ready = False
+            self._tried = (self._clock.monotonic(), ready)
+            return ready
 
     def _usage(self) -> dict[str, dict[str, tuple[int, int]]]:
         return {name: connected.usage() for name, connected in self._systems.items()}

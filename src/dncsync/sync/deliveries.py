@@ -13,6 +13,7 @@ from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Role
+from dncsync.numbers import mask_text
 from dncsync.rules import must_write
 from dncsync.sync import findings
 from dncsync.sync.topology import SystemFacts, Topology
@@ -27,6 +28,9 @@ REJECTED_BACKOFF = 3600.0
 ANSWER_WITHIN = 90.0
 """Seconds after which a call that was begun and never recorded (a crash) is settled by reading."""
 
+GATHER = 5.0
+"""Seconds; what only catches up becomes due at multiples of it: a page makes no calls for its few."""
+
 FIND = "?"
 """A look whose key begins so asks for the records of a number, where no snapshot has found them yet."""
 
@@ -38,6 +42,12 @@ def backoff(attempts: int, jitter: Jitter) -> float:
     """Seconds to wait after so many attempts: exponential, half of it random, at most 15 minutes."""
     full = min(LONGEST_BACKOFF, 2.0 ** min(attempts, 12))
     return full * (0.5 + 0.5 * jitter())
+
+
+def gathered(at: int) -> int:
+    """The next moment (microseconds) at which backfill becomes due."""
+    step = int(GATHER * SECOND)
+    return (at // step + 1) * step
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +158,7 @@ def settle(
                     "request_id": _cause(tx, facts, key, number, channel) if want is Flag.SET else None,
                     "backfill": backfill,
                     "known_at": at,
-                    "due_at": at,
+                    "due_at": gathered(at) if backfill else at,
                     "deadline": goals.deadline(at, facts.capabilities.role),
                 }
             )
@@ -199,13 +209,17 @@ def close(tx: Tx, at: int, ids: Sequence[int], state: str) -> None:
         record(tx, NewEvent("deliveries.closed", at, {"ids": list(ids), "state": state}))
 
 
-def look(tx: Tx, at: int, system: str, keys: Iterable[str], *, delay: float = 0.0) -> None:
-    """Has these keys read afresh soon. A hint that comes twice is one look."""
+def look(
+    tx: Tx, at: int, system: str, keys: Iterable[str], *, delay: float = 0.0, backfill: bool = False
+) -> None:
+    """Has these keys read afresh soon. A hint that comes twice is one look; with `backfill` it goes, with all
+    that follows from it, behind fresh opt-outs, unless somebody else is waiting for it too."""
     due = at + int(delay * SECOND)
     tx.executemany(
-        "INSERT INTO looks VALUES (?,?,?,0) ON CONFLICT (system, key) DO UPDATE SET "
-        "due_at = min(due_at, excluded.due_at)",
-        [(system, key, due) for key in keys],
+        "INSERT INTO looks (system, key, due_at, attempts, backfill) VALUES (?,?,?,0,?) "
+        "ON CONFLICT (system, key) DO UPDATE SET due_at = min(due_at, excluded.due_at), "
+        "backfill = min(backfill, excluded.backfill)",
+        [(system, key, due, int(backfill)) for key in keys],
     )
 
 
@@ -258,10 +272,20 @@ def begin_write(
         "SELECT id, key, channel, attempts, request_id FROM deliveries WHERE system = ? AND open = 1 "  # noqa: S608
         f"AND state = 'due' AND want = ? AND backfill = ? AND due_at <= ?{extra} "
         "ORDER BY deadline, id LIMIT ?",
-        (facts.name, want, int(backfill), at, *(only or ()), facts.capabilities.write_batch),
+        (
+            facts.name,
+            want,
+            int(backfill),
+            at,
+            *(only or ()),
+            facts.capabilities.write_batch * len(facts.capabilities.channels),
+        ),
     ).fetchall()
     if not rows:
         return None
+    # A batch is so many holdings, each with all its channels.
+    keys = set(_unique([row[1] for row in rows])[: facts.capabilities.write_batch])
+    rows = [row for row in rows if row[1] in keys]
     by_key: dict[str, list[tuple[int, str, int, str | None]]] = {}
     for delivery_id, key, channel, attempts, request_id in rows:
         by_key.setdefault(key, []).append((delivery_id, channel, attempts, request_id))
@@ -270,8 +294,11 @@ def begin_write(
     record(tx, NewEvent("deliveries.sent", at, {"ids": ids, "due_at": due_at}, system=facts.name))
     for channel in facts.capabilities.channels:
         tx.executemany(
-            f"UPDATE holdings SET written_{channel} = ? WHERE system = ? AND key = ?",  # noqa: S608
-            [(want, facts.name, row[1]) for row in rows if row[2] == channel],
+            # Also where the cache was lost: else what comes back would be taken for somebody's request.
+            f"INSERT INTO holdings (system, key, numbers, revision, gone, seen_at, written_{channel}) "  # noqa: S608
+            "VALUES (?, ?, '[]', '', 0, ?, ?) ON CONFLICT (system, key) DO UPDATE "
+            f"SET written_{channel} = excluded.written_{channel}",
+            [(facts.name, row[1], at, want) for row in rows if row[2] == channel],
         )
     changes = []
     for key, parts in by_key.items():
@@ -309,6 +336,7 @@ def end_write(
     answered = {result.key: result for result in results}
     accepted: list[tuple[int, str]] = []
     failed: list[dict[str, Any]] = []
+    good: list[str] = []
     for change in batch.changes:
         result = answered.get(change.key)
         if result is None:
@@ -316,6 +344,7 @@ def end_write(
         else:
             failure = result.failure
         if failure is None:
+            good.append(change.key)
             accepted += [(i, result.ref if result else "") for i in batch.ids[change.key]]
             for channel, flag in change.wants.items():
                 tx.execute(
@@ -343,7 +372,7 @@ def end_write(
                 "rejected",
                 facts.name,
                 change.key,
-                f"{facts.name} refuses the change of {change.key}: {failure.message}",
+                f"{facts.name} refuses the change of {shown(facts, change.key)}: {failure.message}",
                 detail={"code": failure.code},
             )
     if accepted:
@@ -352,8 +381,23 @@ def end_write(
             tx,
             NewEvent("deliveries.accepted", at, {"accepted": accepted, "due_at": read_at}, system=facts.name),
         )
+        if not capabilities.can_read:
+            healed(tx, at, facts, good, "accepted there")
     if failed:
         record(tx, NewEvent("deliveries.failed", at, {"failed": failed}, system=facts.name))
+
+
+def healed(tx: Tx, at: int, facts: SystemFacts, keys: Iterable[str], by: str) -> None:
+    """Closes what a person was told of writes that failed under these keys, where nothing is left to do."""
+    for chunk in chunks([f"{kind}/{facts.name}/{key}" for key in keys for kind in ("rejected", "not-kept")]):
+        rows = tx.execute(
+            "SELECT kind, subject FROM findings WHERE closed_at IS NULL "  # noqa: S608
+            f"AND id IN ({marks(chunk)}) AND NOT EXISTS (SELECT 1 FROM deliveries d "
+            "WHERE d.system = findings.system AND d.key = findings.subject AND d.open = 1)",
+            chunk,
+        ).fetchall()
+        for kind, key in rows:
+            findings.close_finding(tx, at, kind, facts.name, key, by)
 
 
 def _wait(failure: Failure, attempts: int, jitter: Jitter) -> float:
@@ -367,20 +411,22 @@ def _wait(failure: Failure, attempts: int, jitter: Jitter) -> float:
 # --- the read-back --------------------------------------------------------------------------------------
 
 
-def due_reads(tx: Tx, at: int, facts: SystemFacts) -> list[str]:
-    """Keys to read now: sent or accepted deliveries whose time has come, then looks. At most `read_batch`."""
+def due_reads(tx: Tx, at: int, facts: SystemFacts, *, backfill: bool = False) -> list[str]:
+    """Keys to read now: sent or accepted deliveries whose time has come, then looks; with `backfill`, the
+    looks that go behind everything else. At most `read_batch`."""
     limit = facts.capabilities.read_batch
+    looks = "SELECT key FROM looks WHERE system = ? AND due_at <= ? AND backfill = ? ORDER BY due_at LIMIT ?"
+    if backfill:
+        return [row[0] for row in tx.execute(looks, (facts.name, at, 1, limit))]
     rows = tx.execute(
         "SELECT DISTINCT key FROM deliveries WHERE system = ? AND open = 1 AND state IN ('sent', 'accepted') "
-        "AND due_at <= ? ORDER BY deadline LIMIT ?",
+        # Those of one second by key: a vendor that is asked for one kind of record at a time is asked less.
+        "AND due_at <= ? ORDER BY deadline / 1000000, key LIMIT ?",
         (facts.name, at, limit),
     ).fetchall()
     keys = [row[0] for row in rows]
     if len(keys) < limit:
-        rows = tx.execute(
-            "SELECT key FROM looks WHERE system = ? AND due_at <= ? ORDER BY due_at LIMIT ?",
-            (facts.name, at, limit),
-        ).fetchall()
+        rows = tx.execute(looks, (facts.name, at, 0, limit)).fetchall()
         keys = _unique([*keys, *(row[0] for row in rows)])[:limit]
     return keys
 
@@ -430,6 +476,11 @@ def next_due(tx: Tx, facts: SystemFacts) -> int | None:
         (facts.name, facts.name),
     ).fetchone()
     return None if row[0] is None else int(row[0])
+
+
+def shown(facts: SystemFacts, key: str) -> str:
+    """A key as a finding may show it: a list entry's is a phone number."""
+    return mask_text(key) if facts.by_number else key
 
 
 def _flag(value: str | None) -> Flag | None:

@@ -18,11 +18,21 @@ from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding, Provenance
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import findings
-from dncsync.sync.deliveries import SECOND, Jitter, backoff, close, look, settle, settle_numbers
+from dncsync.sync import findings, revisions
+from dncsync.sync.deliveries import (
+    SECOND,
+    Jitter,
+    backoff,
+    close,
+    healed,
+    look,
+    settle,
+    settle_numbers,
+    shown,
+)
 from dncsync.sync.requests import Ask, Intake
 from dncsync.sync.topology import SystemFacts
-from dncsync.sync.will import blocked_among, chunks, desired, marks
+from dncsync.sync.will import blocked_among, chunks, desired, marks, record_requests
 
 
 @dataclass(slots=True)
@@ -67,6 +77,8 @@ class _Work:
     covers: list[tuple[str, str]] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     judged: dict[tuple[str, Channel], tuple[Verdict, Flag]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    """Records that may have a request of their own."""
 
 
 def observe(
@@ -105,7 +117,7 @@ def observe(
             tally.looked_again += 1
     tx.executemany(
         "UPDATE holdings SET seen_at = ? WHERE system = ? AND key = ?",
-        [(at, facts.name, holding.key) for holding in holdings],
+        [(at, facts.name, holding.key) for holding in holdings if holding.key in cached],
     )
     if work.looks:
         _look_unless_waiting(tx, at, facts, work.looks)
@@ -130,6 +142,8 @@ def _accept(
     parsed = _store(tx, at, facts, accepted)
     every = {number for found in parsed.values() for number in found}
     blocked = blocked_among(tx, every)
+    if not facts.by_number:
+        work.asked = _asked_before(tx, facts, list(parsed))
     for holding, before in accepted:
         _judge(tx, at, facts, holding, before, parsed[holding.key], blocked, work, tally)
     if fresh:
@@ -176,8 +190,8 @@ def _judge(
             base=before.base[channel] if before else None,
             observed=observed,
             written=before.written[channel] if before else None,
-            base_revision=before.revision if before else "",
-            revision=holding.revision,
+            base_revision=revisions.known_mark(before.revision, channel) if before else "",
+            revision=revisions.mark(holding, channel),
             ours=provenance.ours,
         )
         wanted = desired(tx, facts, holding.key, channel)
@@ -201,7 +215,7 @@ def _judge(
         if verdict.cleared_there or verdict.not_kept:
             tally.cleared_there += verdict.cleared_there
             _report_lost(tx, at, facts, holding, channel, verdict, provenance)
-    if not facts.by_number:
+    if holding.key in work.asked:
         _note_covers(tx, facts, holding.key, own, work)
 
 
@@ -256,7 +270,7 @@ def _report_lost(
 ) -> None:
     who = provenance.actor or "unknown"
     when = provenance.at.isoformat() if provenance.at else "unknown"
-    key = numbers.mask_text(holding.key) if facts.by_number else holding.key
+    key = shown(facts, holding.key)
     what = "was cleared there" if verdict.cleared_there else "was accepted there and not kept"
     findings.open_finding(
         tx,
@@ -269,15 +283,24 @@ def _report_lost(
     )
 
 
+def _asked_before(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> set[str]:
+    """Those of these records that may have a request, their own or of a record that was merged into them. A
+    page at a time, since most have none."""
+    found: set[str] = set()
+    for chunk in chunks(keys):
+        for sql in (
+            "SELECT record_key FROM requests WHERE record_system = ? AND ended_seq IS NULL AND record_key",
+            "SELECT became FROM holdings WHERE system = ? AND became",
+        ):
+            found |= {row[0] for row in tx.execute(f"{sql} IN ({marks(chunk)})", (facts.name, *chunk))}
+    return found
+
+
 def _note_covers(tx: Tx, facts: SystemFacts, key: str, own: tuple[str, ...], work: _Work) -> None:
     """A request made on a record covers numbers that come to it later."""
     if not own:
         return
-    open_requests = tx.execute(
-        "SELECT id FROM requests WHERE record_system = ? AND record_key = ? AND ended_seq IS NULL",
-        (facts.name, key),
-    ).fetchall()
-    for (request_id,) in open_requests:
+    for request_id, _ in record_requests(tx, facts.name, key):
         known = {
             row[0] for row in tx.execute("SELECT number FROM blocks WHERE request_id = ?", (request_id,))
         }
@@ -312,6 +335,7 @@ def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jit
     tally.contradicted += len(contradicted)
     if verified:
         record(tx, NewEvent("deliveries.verified", at, {"ids": verified}, system=facts.name))
+        healed(tx, at, facts, dict.fromkeys(key for key, _ in work.judged), "read back as wanted")
     if contradicted:
         record(tx, NewEvent("deliveries.contradicted", at, {"contradicted": contradicted}, system=facts.name))
     close(tx, at, moot, "moot")
@@ -350,7 +374,7 @@ def _store(
                 flags[Channel.SMS],
                 _still_written(holding, Channel.VOICE, before),
                 _still_written(holding, Channel.SMS, before),
-                holding.revision or (before.revision if before else ""),
+                revisions.keep(holding, before.revision if before else ""),
                 int(holding.gone and not facts.by_number),
                 holding.became,
                 at,
@@ -420,19 +444,23 @@ def _cached(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, _Cache
 def _same(facts: SystemFacts, holding: Holding, before: _Cached) -> bool:
     if holding.became is not None or (holding.gone and not facts.by_number) != before.gone:
         return False
-    if holding.revision and before.revision and holding.revision != before.revision:
+    channels = facts.capabilities.channels
+    if (holding.revision or holding.revisions) and any(
+        revisions.moved(revisions.known_mark(before.revision, channel), revisions.mark(holding, channel))
+        for channel in channels
+    ):
         return False
     if not holding.gone and json.dumps(holding.numbers) != before.numbers:
         return False
     return all(
         before.base[channel] is (Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT))
-        for channel in facts.capabilities.channels
+        for channel in channels
     )
 
 
 def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:
-    """A record that is new to us and set, on a page that does not say by whom: a reading by key may, and gives
-    the mark by which a later tick is known as another one."""
+    """A record that is new to us and set, on a page that does not say by whom: a reading by key may, and
+    gives the mark by which a later tick is known as another one."""
     if facts.by_number or not facts.capabilities.can_read:
         return False
     return any(

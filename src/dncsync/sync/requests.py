@@ -7,8 +7,8 @@ Everything here runs inside one transaction of the ledger's writer, so that what
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,15 @@ from dncsync.numbers import region_zones
 from dncsync.optout import classify
 from dncsync.policy import Policies, Policy, blocked_channels
 from dncsync.sync import findings
-from dncsync.sync.deliveries import Goals, look, settle, settle_numbers
+from dncsync.sync.deliveries import SECOND, Goals, look, settle, settle_numbers
 from dncsync.sync.topology import SystemFacts, Topology
-from dncsync.sync.will import chunks, marks
+from dncsync.sync.will import chunks, marks, survivor
 
 SMS_INBOUND = "sms-inbound"
 """Source of requests that were made by text; only those can START take back."""
+
+STRENGTH: Mapping[str, int] = {OptOutKind.AMBIGUOUS: 1, OptOutKind.PHRASE: 2, OptOutKind.CONCLUSIVE: 2}
+"""How much a reading asks for; those that are not here ask for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class Reversal:
     basis: str
     evidence_name: str
     evidence_sha256: str
+    evidence_date: str = ""
+    """ISO 8601: the document's own date, or its instant with a zone. Whoever took the reversal in checked
+    that it is later than the blocks (OVR-03)."""
 
 
 class Refused(ValueError):
@@ -215,12 +221,23 @@ class Intake:
     # --- statements -----------------------------------------------------------------------------------
 
     def hear(self, tx: Tx, at: int, facts: SystemFacts, said: Statement) -> OptOutKind | None:
-        """What a person said, recorded once per reference. Returns how it was read; None: known already."""
-        if tx.execute(
-            "SELECT 1 FROM statements WHERE system = ? AND ref = ?", (facts.name, said.ref)
-        ).fetchone():
-            return None
+        """What a person said, recorded once per reference. Returns how it was read; None: known already.
+
+        A further copy that asks for more than those before it (the vendor's own STOP beside a word that only
+        the vendor knows) is judged and recorded again, under the reference with its reading behind it.
+        """
+        said = _storable(said)
         reading = OptOutKind.NOT if said.evidence_only else read(said)
+        refs = [said.ref, *(f"{said.ref}#{stronger}" for stronger in STRENGTH)]
+        copies = tx.execute(
+            f"SELECT reading, words FROM statements WHERE system = ? AND ref IN ({marks(refs)})",  # noqa: S608
+            (facts.name, *refs),
+        ).fetchall()
+        if copies:
+            if STRENGTH.get(reading, 0) <= max(STRENGTH.get(row[0], 0) for row in copies):
+                return None
+            kept = any(row[1] for row in copies)
+            said = replace(said, ref=f"{said.ref}#{reading}", text="" if kept else said.text)
         number = numbers.parse(said.number, facts.region).number
         request_id = None
         if number is None:
@@ -270,12 +287,14 @@ class Intake:
         """START takes back the text programme that this number stopped by text; nothing else (SEED-15)."""
         policy = self.policies.on(from_micros(at).date())
         stopped = tx.execute(
-            "SELECT 1 FROM requests WHERE number = ? AND origin_system = ? AND scope = ? AND channel = 'sms' "
-            "AND source = ? AND ended_seq IS NULL",
+            "SELECT count(*), max(occurred_at) FROM requests WHERE number = ? AND origin_system = ? "
+            "AND scope = ? AND channel = 'sms' AND source = ? AND ended_seq IS NULL",
             (number, facts.name, said.scope, SMS_INBOUND),
         ).fetchone()
-        if policy.sync.start_restores != "programme" or not stopped or said.source != SMS_INBOUND:
+        if policy.sync.start_restores != "programme" or not stopped[0] or said.source != SMS_INBOUND:
             return
+        if stopped[1] // SECOND >= to_micros(said.at) // SECOND:
+            return  # both times are this vendor's: the STOP came later or in the same second, and wins (T8)
         record(
             tx,
             NewEvent(
@@ -363,6 +382,7 @@ class Intake:
                     "basis": reversal.basis,
                     "evidence_name": reversal.evidence_name,
                     "evidence_sha256": reversal.evidence_sha256,
+                    "evidence_date": reversal.evidence_date,
                 },
                 number=reversal.number,
                 actor=reversal.actor,
@@ -376,7 +396,8 @@ class Intake:
         ).fetchall()
         for system, key in freed:
             if system in self.topology:
-                settle(tx, at, self.topology, self.goals, self.topology[system], {key: None})
+                keys = {key: None, survivor(tx, system, key): None}
+                settle(tx, at, self.topology, self.goals, self.topology[system], keys)
         return reversal_id
 
     # --- catching up ----------------------------------------------------------------------------------
@@ -391,6 +412,15 @@ class Intake:
         for chunk in chunks(found):
             self.settle(tx, at, chunk, backfill=True)
         return found[-1] if len(found) == limit else None
+
+
+def _storable(said: Statement) -> Statement:
+    """Half an emoji in a vendor's JSON is no text that can be kept; it must not keep the message out."""
+    clean = {
+        name: getattr(said, name).encode("utf-8", "replace").decode()
+        for name in ("ref", "number", "text", "scope", "source")
+    }
+    return replace(said, **clean)
 
 
 def read(said: Statement) -> OptOutKind:

@@ -7,59 +7,39 @@ that they wait for at most one. The loop keeps nothing that the ledger does not 
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from dncsync.budget import Lane
 from dncsync.clock import Clock, to_micros
-from dncsync.connector import Connector, Failure, FailureKind, Looked, Page, VendorError, Written
+from dncsync.connector import Connector, Failure, Page
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx, Writer
-from dncsync.model import Flag, Holding
-from dncsync.sync import bookmarks, findings
+from dncsync.model import Flag
 from dncsync.sync.breaker import Breaker, State
+from dncsync.sync.calls import Calls, no_lanes
 from dncsync.sync.deliveries import (
     FIND,
     SECOND,
-    Batch,
     Jitter,
     Pending,
     begin_write,
     due_reads,
     end_write,
-    look,
     next_due,
     pending,
     reads_failed,
 )
+from dncsync.sync.following import Following, Pace
 from dncsync.sync.observe import Tally, observe
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts
 
-log = logging.getLogger(__name__)
-
+DAILY = Pace()
+"""A full comparison a day."""
 IDLE = 30.0
 """Seconds: the longest a loop sleeps without looking at the ledger."""
-SNAPSHOT_PAUSE = 60.0
-"""Seconds before a snapshot that broke off goes on."""
-
-
-def no_lanes(lane: Lane) -> AbstractContextManager[None]:
-    """For connectors without doors."""
-    return contextlib.nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often, in seconds."""
-
-    snapshot_every: float = 86_400.0
-    """Full comparison of a system that can be listed (law 3: the scan interval)."""
 
 
 class SystemLoop:
@@ -75,23 +55,21 @@ class SystemLoop:
         jitter: Jitter,
         *,
         lanes: Callable[[Lane], AbstractContextManager[None]] = no_lanes,
-        pace: Pace = Pace(),
+        pace: Pace = DAILY,
     ) -> None:
         self.facts = facts
-        self.connector = connector
-        self.breaker = Breaker()
         self.tally = Tally()
+        self._calls = Calls(facts, connector, writer, clock, lanes)
+        self._following = Following(facts, self._calls, writer, clock, pace, self._take_page)
         self._writer = writer
         self._intake = intake
         self._clock = clock
         self._jitter = jitter
-        self._lanes = lanes
-        self._pace = pace
-        self._next_poll = 0.0
-        self._background_after = 0.0
-        self._snapshot_after = 0.0
-        self._snapshot: Iterator[Page] | None = None
-        self._begin_anew = threading.Event()
+
+    @property
+    def breaker(self) -> Breaker:
+        """Whether the vendor is spared just now."""
+        return self._calls.breaker
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -110,7 +88,7 @@ class SystemLoop:
                 record(tx, NewEvent("deliveries.delayed", at, payload, system=self.facts.name))
             known = tx.execute("SELECT state FROM systems WHERE system = ?", (self.facts.name,)).fetchone()
             if known is None or known[0] != State.UP:
-                self._note_state(tx, at)
+                self._calls.note_state(tx, at)
 
         self._writer.call(begin)
         if not self.facts.capabilities.can_poll:
@@ -120,22 +98,28 @@ class SystemLoop:
     def turn(self) -> float:
         """Does what is due, at most one vendor call of each kind beside opt-outs. Returns the seconds until
         the next turn is wanted; 0.0: there is more to do now."""
-        wait = self.breaker.wait(self._clock.monotonic())
-        if wait > 0:
+        if (wait := self._calls.wait()) > 0:
             return wait
         probing = self.breaker.state is not State.UP
         busy = False
         due = self._pending()
-        for stage in (self._clear, self._backfill, self._read, self._changes, self._snapshot_page):
+        stages = (
+            self._clear,
+            self._backfill,
+            self._read,
+            lambda due: self._following.changes(),
+            lambda due: self._following.snapshot_page(),
+        )
+        for stage in stages:
             while due.opt_outs and self._write(Flag.SET, backfill=False):
                 busy = True
-                if self._stopped(probing):
-                    return self.breaker.wait(self._clock.monotonic())
+                if probing or self._calls.wait() > 0:
+                    return self._calls.wait()
                 due = self._pending()
             if stage(due):
                 busy = True
-                if self._stopped(probing):
-                    return self.breaker.wait(self._clock.monotonic())
+                if probing or self._calls.wait() > 0:
+                    return self._calls.wait()
                 due = self._pending()
         return 0.0 if busy else self._idle()
 
@@ -143,20 +127,16 @@ class SystemLoop:
         at = self._at()
         return self._writer.call(lambda tx: pending(tx, at, self.facts.name))
 
-    def _stopped(self, probing: bool) -> bool:
-        return self.breaker.state is not State.UP or probing
-
     def _idle(self) -> float:
-        now = self._clock.monotonic()
         due = self._writer.call(lambda tx: next_due(tx, self.facts))
-        waits = [IDLE]
+        waits = [IDLE, *self._following.waits()]
         if due is not None:
-            waits.append((due - self._at()) / SECOND)
-        if self.facts.capabilities.can_poll:
-            waits.append(max(self._next_poll, self._background_after) - now)
-        if self.facts.capabilities.can_list:
-            waits.append(max(self._snapshot_after, self._background_after) - now)
+            # What is due already and was not done now waits until the vendor takes background calls again.
+            waits.append(max((due - self._at()) / SECOND, min(self._calls.background_wait(), 1.0)))
         return max(0.001, min(waits))
+
+    def _background(self) -> bool:
+        return self._calls.background_wait() <= 0
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -170,25 +150,10 @@ class SystemLoop:
         )
         if batch is None:
             return False
-        results = self._send(batch)
+        results = self._calls.write(batch.changes, Lane.OPT_OUT if batch.urgent else Lane.BACKGROUND)
         at = self._at()
         self._writer.call(lambda tx: end_write(tx, at, self.facts, batch, results, self._jitter))
         return True
-
-    def _send(self, batch: Batch) -> list[Written]:
-        lane = Lane.OPT_OUT if batch.urgent else Lane.BACKGROUND
-        results: list[Written] = []
-        try:
-            with self._lanes(lane):
-                results.extend(self.connector.write(batch.changes))
-        except Exception as error:
-            failure = self._failure(error)
-            answered = {result.key for result in results}
-            results += [Written(c.key, failure) for c in batch.changes if c.key not in answered]
-            self._call_failed(failure, urgent=batch.urgent)
-            return results
-        self._judge_call([result.failure for result in results])
-        return results
 
     def _clear(self, due: Pending) -> bool:
         """A clear is written only after a fresh read of that holding (design section 3)."""
@@ -221,6 +186,9 @@ class SystemLoop:
             return False
         at = self._at()
         keys = self._writer.call(lambda tx: due_reads(tx, at, self.facts))
+        behind = not keys
+        if behind and self._background():
+            keys = self._writer.call(lambda tx: due_reads(tx, at, self.facts, backfill=True))
         if not keys:
             return False
         finds = [key for key in keys if key.startswith(FIND)]
@@ -228,40 +196,36 @@ class SystemLoop:
             self._find(finds[0])
             return True
         if self.facts.capabilities.can_read:
-            self._look_at(keys, Lane.OPT_OUT)
+            self._look_at(keys, Lane.BACKGROUND if behind else Lane.OPT_OUT, backfill=behind)
         else:
             self._send_again(keys)
         return True
 
-    def _look_at(self, keys: list[str], lane: Lane) -> set[str]:
+    def _look_at(self, keys: list[str], lane: Lane, *, backfill: bool = False) -> set[str]:
         """Reads keys afresh and takes in what they say. Returns those that were read."""
-        results: list[Looked] = []
-        failure: Failure | None = None
-        try:
-            with self._lanes(lane):
-                results.extend(self.connector.read(keys))
-        except Exception as error:
-            failure = self._failure(error)
-            self._call_failed(failure, urgent=True)
-        else:
-            self._judge_call([result.failure for result in results])
-        found: dict[str, Holding] = {r.key: r.holding for r in results if r.holding is not None}
+        results = self._calls.read(keys, lane)
+        found = {r.key: r.holding for r in results if r.holding is not None}
         failed = {r.key: r.failure for r in results if r.failure is not None}
-        unread = [key for key in keys if key not in found]
-        silent = failure or Failure(FailureKind.UNKNOWN, "the answer did not name this item")
         at = self._at()
 
         def take(tx: Tx) -> Tally:
             tally = observe(
-                tx, at, self._intake, self.facts, list(found.values()), fresh=True, jitter=self._jitter
+                tx,
+                at,
+                self._intake,
+                self.facts,
+                list(found.values()),
+                fresh=True,
+                jitter=self._jitter,
+                backfill=backfill,
             )
             # A reading under another key (a merged record) answers for the key that was asked.
             tx.executemany(
                 "DELETE FROM looks WHERE system = ? AND key = ?",
                 [(self.facts.name, key) for key in found],
             )
-            for key in unread:
-                reads_failed(tx, at, self.facts, [key], failed.get(key) or silent, self._jitter)
+            for key, failure in failed.items():
+                reads_failed(tx, at, self.facts, [key], failure, self._jitter)
             return tally
 
         self.tally.add(self._writer.call(take))
@@ -269,22 +233,14 @@ class SystemLoop:
 
     def _find(self, key: str) -> None:
         """The records of a number, for as long as no snapshot has been completed."""
-        number = key.removeprefix(FIND)
-        results: list[Looked] = []
-        try:
-            with self._lanes(Lane.OPT_OUT):
-                results.extend(self.connector.find(number))
-        except Exception as error:
-            failure = self._failure(error)
-            self._call_failed(failure, urgent=True)
-            at = self._at()
-            self._writer.call(lambda tx: reads_failed(tx, at, self.facts, [key], failure, self._jitter))
-            return
-        self._judge_call([])
-        found = [r.holding for r in results if r.holding is not None]
+        results = self._calls.find(key.removeprefix(FIND))
         at = self._at()
 
         def take(tx: Tx) -> None:
+            if isinstance(results, Failure):
+                reads_failed(tx, at, self.facts, [key], results, self._jitter)
+                return
+            found = [r.holding for r in results if r.holding is not None]
             observe(tx, at, self._intake, self.facts, found, fresh=False, jitter=self._jitter)
             tx.execute("DELETE FROM looks WHERE system = ? AND key = ?", (self.facts.name, key))
 
@@ -316,199 +272,29 @@ class SystemLoop:
 
     def poll_soon(self) -> None:
         """Asks for a page of changes in the next turn."""
-        self._next_poll = 0.0
-
-    def _changes(self, due: Pending) -> bool:
-        now = self._clock.monotonic()
-        if not self.facts.capabilities.can_poll or now < self._next_poll or not self._background():
-            return False
-        cursor = self._writer.call(lambda tx: bookmarks.cursor(tx, self.facts.name, bookmarks.CHANGES))
-        try:
-            with self._lanes(Lane.BACKGROUND):
-                page = next(iter(self.connector.changes(cursor)), None)
-        except Exception as error:
-            self._next_poll = now + self.facts.capabilities.poll_every
-            self._call_failed(self._failure(error), urgent=False)
-            return True
-        self._judge_call([])
-        if page is None or not page.more:
-            self._next_poll = self._clock.monotonic() + self.facts.capabilities.poll_every
-        if page is not None:
-            self._take_page(page, bookmarks.CHANGES)
-        return page is not None and page.more
-
-    def _snapshot_page(self, due: Pending) -> bool:
-        if not self.facts.capabilities.can_list or not self._background():
-            return False
-        if self._begin_anew.is_set():
-            self._begin_anew.clear()
-            self._snapshot, self._snapshot_after = None, 0.0
-            self._writer.call(lambda tx: bookmarks.forget(tx, self.facts.name, bookmarks.SNAPSHOT))
-        if self._clock.monotonic() < self._snapshot_after:
-            return False
-        if self._snapshot is None and not self._begin_snapshot():
-            return False
-        assert self._snapshot is not None
-        try:
-            with self._lanes(Lane.BACKGROUND):
-                page = next(self._snapshot, None)
-        except Exception as error:
-            failure = self._failure(error)
-            self._snapshot = None
-            self._snapshot_after = self._clock.monotonic() + (failure.retry_after or SNAPSHOT_PAUSE)
-            self._call_failed(failure, urgent=False)
-            self._snapshot_failed(failure)
-            return True
-        self._judge_call([])
-        if page is None:
-            # Ended without saying that everything was read: nothing may be concluded from it.
-            self._snapshot = None
-            self._snapshot_after = self._clock.monotonic() + SNAPSHOT_PAUSE
-            return True
-        self._take_page(page, bookmarks.SNAPSHOT)
-        if not page.more:
-            self._end_snapshot()
-        return True
+        self._following.poll_soon()
 
     def snapshot_now(self) -> None:
         """Begins a full comparison in the next turn, whatever the interval. Safe to call from any thread."""
-        self._begin_anew.set()
+        self._following.snapshot_now()
 
-    def _begin_snapshot(self) -> bool:
-        at = self._at()
-        every = int(self._pace.snapshot_every * SECOND)
-        begun = self._writer.call(
-            lambda tx: bookmarks.begin(tx, at, self.facts.name, bookmarks.SNAPSHOT, every)
+    def _take_page(self, tx: Tx, at: int, page: Page, backfill: bool) -> None:
+        tally = observe(
+            tx,
+            at,
+            self._intake,
+            self.facts,
+            page.holdings,
+            fresh=page.fresh,
+            jitter=self._jitter,
+            backfill=backfill,
         )
-        if begun.wait > 0:
-            self._snapshot_after = self._clock.monotonic() + begun.wait / SECOND
-            return False
-        self._snapshot = iter(self.connector.snapshot(begun.cursor))
-        return True
-
-    def _end_snapshot(self) -> None:
-        self._snapshot = None
-        at = self._at()
-
-        def finish(tx: Tx) -> None:
-            started = bookmarks.finish(tx, at, self.facts.name, bookmarks.SNAPSHOT)
-            # A row that was not listed is no removal: it is looked at by its key (law 9).
-            missing = tx.execute(
-                "SELECT key FROM holdings WHERE system = ? AND seen_at < ? AND gone = 0 "
-                "AND (base_voice = 'set' OR base_sms = 'set')",
-                (self.facts.name, started),
-            )
-            if self.facts.capabilities.can_read:
-                look(tx, at, self.facts.name, [row[0] for row in missing.fetchall()])
-            payload = {"started_at": started}
-            record(tx, NewEvent("snapshot.completed", at, payload, system=self.facts.name))
-            findings.close_finding(
-                tx, at, "snapshot-failed", self.facts.name, self.facts.name, "a complete snapshot"
-            )
-
-        self._writer.call(finish)
-
-    def _snapshot_failed(self, failure: Failure) -> None:
-        at = self._at()
-
-        def note(tx: Tx) -> None:
-            if failure.kind is FailureKind.REJECTED:
-                bookmarks.forget(tx, self.facts.name, bookmarks.SNAPSHOT)  # its cursor is no good any more
-            findings.open_finding(
-                tx,
-                at,
-                "snapshot-failed",
-                self.facts.name,
-                self.facts.name,
-                f"a snapshot of {self.facts.name} broke off: {failure.message}",
-                quiet=True,
-            )
-
-        if failure.kind is not FailureKind.RATE_LIMITED:
-            self._writer.call(note)
-
-    def _take_page(self, page: Page, feed: str) -> None:
-        """The page and its cursor in one transaction: the watermark never passes what was not taken in."""
-        at = self._at()
-
-        def take(tx: Tx) -> Tally:
-            tally = observe(
-                tx,
-                at,
-                self._intake,
-                self.facts,
-                page.holdings,
-                fresh=False,
-                jitter=self._jitter,
-                backfill=feed == bookmarks.SNAPSHOT,
-            )
-            for said in page.statements:
-                self._intake.hear(tx, at, self.facts, said)
-            bookmarks.advance(tx, at, self.facts.name, feed, page.cursor, len(page.holdings))
-            return tally
-
-        self.tally.add(self._writer.call(take))
-
-    # --- failures ---------------------------------------------------------------------------------------
-
-    def _background(self) -> bool:
-        return self._clock.monotonic() >= self._background_after
-
-    def _failure(self, error: Exception) -> Failure:
-        if isinstance(error, VendorError):
-            return error.failure
-        log.exception("the connector failed in a way it should not", extra={"system": self.facts.name})
-        return Failure(FailureKind.UNKNOWN, f"the connector itself failed ({type(error).__name__})")
-
-    def _judge_call(self, failures: Iterable[Failure | None]) -> None:
-        """A call in which every single item failed for a reason that is not the item's is a failed call."""
-        failures = list(failures)
-        kinds = {failure.kind if failure else None for failure in failures}
-        if failures and len(kinds) == 1 and None not in kinds and FailureKind.REJECTED not in kinds:
-            assert failures[0] is not None
-            self._call_failed(failures[0], urgent=False)
-        elif self.breaker.succeeded():
-            self._say_state()
-        else:
-            self.breaker.failures = 0
-
-    def _call_failed(self, failure: Failure, *, urgent: bool) -> None:
-        now = self._clock.monotonic()
-        if failure.kind is FailureKind.RATE_LIMITED and not urgent:
-            self._background_after = now + (failure.retry_after or 1.0)
-        if self.breaker.failed(failure, now):
-            self._say_state()
-
-    def _say_state(self) -> None:
-        at = self._at()
-        log.warning(
-            "system is %s",
-            self.breaker.state,
-            extra={"system": self.facts.name, "reason": self.breaker.reason},
-        )
-        self._writer.call(lambda tx: self._note_state(tx, at))
-
-    def _note_state(self, tx: Tx, at: int) -> None:
-        state, reason = self.breaker.state, self.breaker.reason
-        payload = {"vendor": self.facts.vendor, "state": state, "reason": reason}
-        record(tx, NewEvent("system.changed", at, payload, system=self.facts.name))
-        for kind, bad, words in (
-            ("system-down", State.DOWN, "does not answer"),
-            ("system-unauthorised", State.UNAUTHORISED, "refuses our credentials or permissions"),
-        ):
-            if state is bad:
-                findings.open_finding(
-                    tx,
-                    at,
-                    kind,
-                    self.facts.name,
-                    self.facts.name,
-                    f"{self.facts.name} {words}: {reason}",
-                    severity="page",
-                    quiet=True,
-                )
-            else:
-                findings.close_finding(tx, at, kind, self.facts.name, self.facts.name, "it answers again")
+        for said in page.statements:
+            self._intake.hear(tx, at, self.facts, said)
+        self.tally.add(tally)
 
     def _at(self) -> int:
         return to_micros(self._clock.now())
+
+
+__all__ = ["Pace", "SystemLoop", "no_lanes"]

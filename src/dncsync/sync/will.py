@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dncsync.ledger.sqlite import Connection
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag
 from dncsync.sync.topology import SystemFacts
@@ -22,7 +23,7 @@ def blocked(tx: Tx, number: str, channel: Channel) -> bool:
     )
 
 
-def blocked_among(tx: Tx, numbers: Iterable[str]) -> dict[str, set[Channel]]:
+def blocked_among(tx: Tx | Connection, numbers: Iterable[str]) -> dict[str, set[Channel]]:
     """Which of these numbers are blocked, and on which channels; those that are not are left out."""
     found: dict[str, set[Channel]] = {}
     for chunk in chunks(list(numbers)):
@@ -48,7 +49,9 @@ def restored(tx: Tx, number: str, system: str, scope: str) -> bool:
 def desired(tx: Tx, system: SystemFacts, key: str, channel: Channel) -> Flag:
     """What this holding should say on this channel: SET while any number on it is blocked or a request made
     on the record stands; else CLEAR."""
-    if not system.by_number and _record_request(tx, system.name, key, channel):
+    if not system.by_number and any(
+        channel in channels.split(",") for _, channels in record_requests(tx, system.name, key)
+    ):
         return Flag.SET
     rows = tx.execute(
         "SELECT h.number FROM holding_numbers h WHERE h.system = ? AND h.key = ? AND EXISTS (SELECT 1 "
@@ -63,12 +66,28 @@ def desired(tx: Tx, system: SystemFacts, key: str, channel: Channel) -> Flag:
     return Flag.SET if rows else Flag.CLEAR
 
 
-def _record_request(tx: Tx, system: str, key: str, channel: Channel) -> bool:
-    rows = tx.execute(
-        "SELECT channels FROM requests WHERE record_system = ? AND record_key = ? AND ended_seq IS NULL",
+def record_requests(tx: Tx, system: str, key: str) -> list[tuple[str, str]]:
+    """Standing requests made on this record, or on one that was merged or converted into it (a
+    record-level request follows the record). Returns (request id, channels, comma-separated)."""
+    return tx.execute(
+        # CROSS JOIN keeps this order; the planner would else walk all requests of the system each time.
+        "WITH RECURSIVE same (key) AS (SELECT ?2 UNION SELECT h.key FROM same CROSS JOIN holdings h "
+        "WHERE h.system = ?1 AND h.became = same.key) SELECT r.id, r.channels FROM same "
+        "CROSS JOIN requests r WHERE r.record_system = ?1 AND r.record_key = same.key "
+        "AND r.ended_seq IS NULL",
         (system, key),
-    )
-    return any(channel in row[0].split(",") for row in rows)
+    ).fetchall()
+
+
+def survivor(tx: Tx, system: str, key: str) -> str:
+    """The record that this one was merged or converted into, however often; itself, where it was not."""
+    row = tx.execute(
+        "WITH RECURSIVE path (key, steps) AS (SELECT ?2, 0 UNION SELECT h.became, steps + 1 FROM holdings h "
+        "JOIN path ON h.key = path.key WHERE h.system = ?1 AND h.became IS NOT NULL AND steps < 100) "
+        "SELECT key FROM path ORDER BY steps DESC LIMIT 1",
+        (system, key),
+    ).fetchone()
+    return str(row[0])
 
 
 def chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import struct
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -21,21 +19,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from dncsync.clock import Clock, SystemClock
 from dncsync.model import Channel, Flag
 from dncsync.testing.faults import FaultKind, Faults
+from dncsync.testing.sandbox_server import ConnectionBroken, SandboxServer, break_connection
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Handler = Callable[..., Response]
-
-
-class ConnectionBroken(ConnectionError):
-    """The sandbox drops the connection without an answer (werkzeug lets go of it quietly)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +285,7 @@ class Sandbox(ABC):
     @contextlib.contextmanager
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
         """On a socket (port 0: chosen by the system) with a thread per connection; yields its URL."""
-        server = start_server(self, host, port)
+        server = SandboxServer(self, host, port)
         stop = threading.Event()
         sender = threading.Thread(target=self._send_loop, args=(stop,), daemon=True)
         worker = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -304,6 +298,7 @@ class Sandbox(ABC):
             self._wake.set()
             server.shutdown()
             server.server_close()
+            server.hang_up()
             worker.join()
             sender.join()
 
@@ -327,42 +322,6 @@ class InProcess(httpx.BaseTransport):
             return self._inner.handle_request(request)
         except ConnectionBroken:
             raise httpx.ReadError("connection broken by the sandbox", request=request) from None
-
-
-class _KeepAliveHandler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Quiet: calls are counted, not printed."""
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Quiet: a broken connection is what was asked for."""
-
-    def send_response(self, code: int, message: str | None = None) -> None:
-        """Without the machine's own Date: a second one beside the sandbox's could not be read."""
-        self.send_response_only(code, message)
-
-    def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:
-        """Ends the handler, and with it the last hold on the socket: only then is it really reset."""
-        self.close_connection = True
-
-    def setup(self) -> None:
-        super().setup()
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def start_server(app: Sandbox, host: str, port: int) -> BaseWSGIServer:
-    """A bound server, not yet serving; `serve_forever` runs it."""
-    return make_server(host, port, app, threaded=True, request_handler=_KeepAliveHandler)
-
-
-def break_connection(environ: Mapping[str, Any]) -> None:
-    """Resets the TCP connection under a request, where there is one."""
-    connection = environ.get("werkzeug.socket")
-    if isinstance(connection, socket.socket):
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.close()
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from dncsync.ledger import chain
-from dncsync.ledger.checkpoint import Signer, take
+from dncsync.ledger.checkpoint import Checkpoint, Signer, take
 from dncsync.ledger.events import NewEvent, seal
 from dncsync.ledger.sqlite import Connection, sqlite3
+from dncsync.ledger.verify import Kind, verify
 from dncsync.ledger.writer import DirectWriter
 
 AT = 1_790_000_000_000_000
@@ -61,3 +62,11 @@ def rehash(conn: Connection) -> None:
         digest = chain.link(prev, seq, *rest)
         conn.execute("UPDATE events SET prev = ?, hash = ? WHERE seq = ?", (prev, digest, seq))
         prev = digest
+
+
+def found(path: Path, *checkpoints: Checkpoint, **options: object) -> set[tuple[Kind, int | None]]:
+    """Kind and place of each problem that the verifier sees."""
+    report = verify(path, checkpoints, **options)  # type: ignore[arg-type]
+    assert report.ok == (not report.problems)
+    assert all("\n" not in str(problem) for problem in report.problems)
+    return {(problem.kind, problem.seq) for problem in report.problems}

@@ -112,6 +112,10 @@ def test_without_webhook_url_only_dropping_is_a_fault(world: Build) -> None:
     (service,) = w.sandbox.senders.services.values()
     service.inbound_request_url = "https://anything.example/"
     assert faulty(w) == {}
+    (check,) = w.connector.describe()
+    assert "reach" not in check.seen, "nobody compared it"
+    assert "https://anything.example/" in check.seen
+    assert "webhook_url" in check.seen
     service.inbound_request_url = ""
     assert len(faulty(w)) == 1
 
@@ -158,6 +162,7 @@ def test_a_probe_tells_that_the_consent_api_is_not_enabled(world: Build, status:
     check = probed(w)["consent API"]
     assert not check.ok
     assert "not enabled" in check.seen
+    assert "Support" in check.mend
     w = world(consent_api="disabled")
     check = probed(w)["consent API"]
     assert not check.ok
@@ -190,8 +195,13 @@ def test_a_probe_with_wrong_credentials(world: Build) -> None:
     found = probed(w)
     assert not found["credentials"].ok
     assert "API keys" in found["credentials"].mend
-    assert not found["consent API"].ok
-    assert "message log" not in found
+    assert set(found) == {"credentials"}, "what is asked with the same credentials is not asked"
+
+
+def test_a_wrong_api_key_says_nothing_about_the_auth_token(world: Build) -> None:
+    w = world({"api_key_sid": "SK" + "0" * 32, "api_key_secret": "wrong"})
+    found = probed(w)
+    assert {name: check.ok for name, check in found.items()} == {"credentials": False, "consent API": True}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +229,8 @@ def test_a_probe_compares_clocks(world: Build) -> None:
 def test_a_probe_of_nobody(world: Build) -> None:
     w = world()
     w.sandbox.faults.add(FaultKind.RESET_BEFORE)
-    assert not any(check.ok for check in w.connector.probe().checks)
+    with pytest.raises(VendorError, match="transient"):
+        w.connector.probe()
 
 
 def test_settings_reach_the_capabilities(world: Build) -> None:

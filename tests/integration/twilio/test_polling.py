@@ -211,6 +211,7 @@ def test_a_failed_listing_raises_and_loses_nothing(
     }.get(kind, FailureKind.RATE_LIMITED if params.get("retry_after") else FailureKind.TRANSIENT)
     assert error.failure.kind is expected
     w.sandbox.faults.clear()
+    w.clock.advance(error.failure.retry_after or 0)
     assert refs(w.poll(cursor)[0]) == {sid}
 
 

@@ -66,6 +66,7 @@ def test_each_missing_right_is_named_with_its_remedy(make_world: Make, right: st
 
     assert set(found) == names
     assert all("= 1" in mend for mend in found.values())
+    assert not any("list -" in mend for mend in found.values()), "the list that cannot exist is our affair"
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -154,3 +155,16 @@ def test_plain_http_is_said_and_not_refused(world: World) -> None:
 
     assert check.ok
     assert "unencrypted" in check.seen
+    assert "https://" in check.seen
+
+
+def test_every_line_of_the_doctor_makes_sense_by_itself(make_world: Make) -> None:
+    """Shown as `name: seen`; a pronoun or a bare minus sign says nothing there."""
+    world = make_world(lists=("SYSTEM_INTERNAL", "SALES"))
+    seen = {check.name: check.seen for check in world.connector.probe().checks}
+    seen |= {check.name: check.seen for check in world.connector.describe()}
+
+    assert seen["list SYSTEM_INTERNAL"] == "numbers can be looked up"
+    assert seen["wording of answers"] == "known"
+    assert "-0" not in seen["clock"]
+    assert not any(words.startswith(("they ", "it ")) for words in seen.values())

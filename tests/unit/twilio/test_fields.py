@@ -158,6 +158,21 @@ def test_a_row_without_any_date_still_counts() -> None:
     assert statement.at == NOW
 
 
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 -1400", "Mon, 23 Nov 2026 15:00:00 +99999999999"]
+)
+def test_a_date_that_no_clock_can_show_is_none(date: str) -> None:
+    statement = statement_of_row({**ROW, "date_sent": date, "date_created": None}, SCOPES, NOW)
+    assert statement is not None
+    assert statement.at == NOW
+
+
+def test_half_an_emoji_at_the_end_of_a_text_stops_nothing() -> None:
+    statement = statement_of_row({**ROW, "body": "STOP \ud83d"}, SCOPES, NOW)
+    assert statement is not None
+    assert statement.text == "STOP \ufffd"
+
+
 def test_other_channels_lose_their_prefix_and_keep_their_name() -> None:
     assert contact_of("whatsapp:+13125550199") == ("+13125550199", "whatsapp")
     assert contact_of("rcs:+13125550199") == ("+13125550199", "rcs")

@@ -245,6 +245,35 @@ def test_no_bytes_pass_without_the_key(body: bytes, made: str, settings: str) ->
         assert 400 <= refused.value.status < 500
 
 
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=40)
+"""Also control characters, and halves of surrogate pairs."""
+ODD = st.one_of(
+    ANYTHING,
+    st.sampled_from(["", "\x00", "+", "whatsapp:", "rcs:+", "client:x", "21610", "٢١٦١٠", "received"]),
+)
+
+
+def storable(webhook: Webhook) -> None:
+    """What a ledger and a log can take."""
+    for signal in webhook.signals:
+        assert isinstance(signal, Statement)
+        assert signal.ref
+        assert signal.at.tzinfo is not None
+        for text in (signal.ref, signal.number, signal.text, signal.scope, signal.source):
+            text.encode()
+    webhook.nonce.encode()
+
+
+@given(st.dictionaries(st.sampled_from(sorted(inbound.USED - {"AccountSid"})), ODD, max_size=9))
+def test_hostile_forms_with_a_good_signature(changed: dict[str, str]) -> None:
+    form = {name: value.encode("utf-8", "replace").decode() for name, value in {**STOP, **changed}.items()}
+    try:
+        storable(parse(call(form)))
+    except WebhookRefused as refused:
+        assert refused.status == 400  # noqa: PT017
+        assert "\n" not in refused.reason  # noqa: PT017
+
+
 # --- Event Streams ---------------------------------------------------------------------------------------
 
 
@@ -299,3 +328,28 @@ def test_a_changed_json_body_is_refused() -> None:
 )
 def test_hostile_json(body: bytes, status: int) -> None:
     assert refusal(json_call(None, body=body)).status == status
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANYTHING,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANYTHING, inner, max_size=3),
+    max_leaves=5,
+)
+INSTANTS = st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-23", "NaN"])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(event()["data"])), JSON | INSTANTS, max_size=8))
+def test_hostile_events_with_a_good_signature(changed: dict[str, Any]) -> None:
+    changed.pop("accountSid", None)
+    try:
+        storable(parse(json_call([event(**changed)])))
+    except WebhookRefused as refused:
+        assert refused.status == 400  # noqa: PT017
+        assert "\n" not in refused.reason  # noqa: PT017
+
+
+def test_half_a_surrogate_pair_costs_no_opt_out() -> None:
+    """A text of 70 characters may be cut in the middle of an emoji; JSON carries the half as it is."""
+    half, whole = event(body="STOP \ud83d"), event(messageSid="SM6", body="STOP \ud83d\uded1")
+    statements = parse(json_call([half, whole])).signals
+    assert [s.text for s in statements if isinstance(s, Statement)] == ["STOP \ufffd", "STOP \U0001f6d1"]

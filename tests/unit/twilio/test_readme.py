@@ -45,3 +45,9 @@ def test_the_example_is_a_good_configuration() -> None:
     assert example is not None
     table = tomllib.loads(example[1])["systems"]["sms"]
     assert len(TwilioSettings.model_validate({**table, "auth_token": "t"}).scopes) == 2
+
+
+def test_webhook_urls_are_those_of_the_listener() -> None:
+    urls = re.findall(r"https://dnc\.example\.com/\S+?(?=[`\"])", README)
+    assert len(urls) >= 2
+    assert all(url.startswith("https://dnc.example.com/hooks/") for url in urls)

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import dncsync_vicidial
+from dncsync_vicidial.client import LIMIT
 from dncsync_vicidial.connector import BATCH
 from dncsync_vicidial.fields import ADD_SINCE, DELETE_SINCE
+from dncsync_vicidial.login_guard import LOCK_SECONDS
 from dncsync_vicidial.sandbox_options import Options
 from dncsync_vicidial.settings import VicidialSettings
 
@@ -53,10 +55,16 @@ def test_the_manifest_says_what_the_code_does() -> None:
     manifest = toml("manifest.toml")
 
     assert manifest["vendor"] == dncsync_vicidial.PLUGIN.vendor
-    assert manifest["api"]["oldest_build_add"] == ADD_SINCE
-    assert manifest["api"]["oldest_build_delete"] == DELETE_SINCE
+    non_agent_api = manifest["api"][0]
+    assert non_agent_api["oldest_build_add"] == ADD_SINCE
+    assert non_agent_api["oldest_build_delete"] == DELETE_SINCE
+    assert ADD_SINCE in non_agent_api["version"]
+    assert DELETE_SINCE in non_agent_api["version"]
     assert manifest["capabilities"]["write_batch"] == BATCH
-    assert manifest["limits"]["calls"]["calls"] == VicidialSettings.model_fields["calls_per_second"].default
+    (calls,) = manifest["limits"]
+    assert (calls["name"], calls["seconds"]) == (LIMIT, 1.0)
+    assert calls["calls"] == VicidialSettings.model_fields["calls_per_second"].default
+    assert manifest["lockout"]["seconds"] < LOCK_SECONDS
 
 
 def test_unconfirmed_switches_exist() -> None:

@@ -49,6 +49,7 @@ CREATE TABLE reversals (
   basis TEXT NOT NULL,
   evidence_name TEXT NOT NULL,
   evidence_sha256 TEXT NOT NULL,
+  evidence_date TEXT NOT NULL,    -- ISO 8601: the document's date, or its instant with a zone
   at INTEGER NOT NULL,
   event_seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -154,6 +155,8 @@ CREATE TABLE holdings (
   seen_at INTEGER NOT NULL,
   PRIMARY KEY (system, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX holdings_by_survivor ON holdings (system, became) WHERE became IS NOT NULL;
 
 CREATE TABLE holding_numbers (
   number TEXT NOT NULL,
