@@ -149,7 +149,7 @@ ROWS = st.fixed_dictionaries(
 @given(st.lists(ROWS, max_size=20), st.booleans())
 def test_the_short_ways_of_a_full_read_read_the_same(rows: list[dict[str, Any]], upside_down: bool) -> None:
     flag = FlagField(field="DoNotCall", opted_out_when=not upside_down)
-    slow = tuple(reader(voice=flag).holding(row) for row in rows)
+    slow = tuple(reader(voice=flag).holding(row, listed=True) for row in rows)
     assert reader(voice=flag).listed(rows) == slow
     header = ["Id", "DoNotCall", "MobilePhone", "Phone", "LastModifiedById", "LastModifiedDate"]
     words = {True: "true", False: "false", None: ""}
@@ -183,3 +183,8 @@ def test_the_newest_history_entry_counts_if_it_is_a_setting() -> None:
     assert told[ID][Channel.VOICE].at == datetime(2026, 1, 2, 3, 4, 9, tzinfo=UTC)
     assert history_of([entry(1, True, "005a"), entry(2, False, "005b")], "ContactId", flags, "") == {}
     assert history_of([entry(1, True, "005a", field="Phone"), {}], "ContactId", flags, "") == {}
+
+
+def test_whoever_cleared_a_box_is_told_when_the_record_is_read() -> None:
+    row = {"Id": ID, "DoNotCall": False, "LastModifiedById": "005theirs"}
+    assert reader().holding(row).provenance[Channel.VOICE].actor == "user:005theirs"
