@@ -28,9 +28,6 @@ REJECTED_BACKOFF = 3600.0
 ANSWER_WITHIN = 90.0
 """Seconds after which a call that was begun and never recorded (a crash) is settled by reading."""
 
-GATHER = 5.0
-"""Seconds; what only catches up becomes due at multiples of it: a page makes no calls for its few."""
-
 FIND = "?"
 """A look whose key begins so asks for the records of a number, where no snapshot has found them yet."""
 
@@ -42,12 +39,6 @@ def backoff(attempts: int, jitter: Jitter) -> float:
     """Seconds to wait after so many attempts: exponential, half of it random, at most 15 minutes."""
     full = min(LONGEST_BACKOFF, 2.0 ** min(attempts, 12))
     return full * (0.5 + 0.5 * jitter())
-
-
-def gathered(at: int) -> int:
-    """The next moment (microseconds) at which backfill becomes due."""
-    step = int(GATHER * SECOND)
-    return (at // step + 1) * step
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +112,19 @@ def settle(
         for channel in sorted(facts.capabilities.channels):
             column = 1 if channel is Channel.VOICE else 2
             base, written, told = (_flag(row[column + i]) for i in (0, 2, 4))
+            nowhere = base is Flag.ABSENT or (row[0] and not facts.by_number)
             want = desired(tx, facts, key, channel)
             open_row = tx.execute(
                 "SELECT id, want, sent_at FROM deliveries WHERE system = ? AND key = ? AND channel = ? "
                 "AND open = 1",
                 (facts.name, key, channel),
             ).fetchone()
-            if open_row is not None and (open_row[1] != want or row[0]):
+            if open_row is not None and (open_row[1] != want or nowhere):
                 superseded.append(open_row[0])
                 if open_row[2] is not None:
                     look(tx, at, facts.name, [key])  # what was sent may have landed, or may yet
                 open_row = None
-            if open_row is not None or (row[0] and not facts.by_number):
+            if open_row is not None or nowhere:
                 continue
             if not _due(facts, want, base, written, told):
                 continue
@@ -158,7 +150,7 @@ def settle(
                     "request_id": _cause(tx, facts, key, number, channel) if want is Flag.SET else None,
                     "backfill": backfill,
                     "known_at": at,
-                    "due_at": gathered(at) if backfill else at,
+                    "due_at": at,
                     "deadline": goals.deadline(at, facts.capabilities.role),
                 }
             )

@@ -177,12 +177,14 @@ def _judge(
     if holding.became is not None:
         work.looks.append(holding.became)
         look(tx, at, facts.name, [holding.became])
-    if holding.gone and not facts.by_number:
+    ended = holding.gone and not facts.by_number
+    if ended:
         work.settle[holding.key] = None
-        return
     quiet = before is None and not any(number in blocked for number in own)
     for channel in facts.capabilities.channels:
-        observed = Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT)
+        observed = _observed(holding, channel)
+        if observed is None or (ended and observed is not Flag.SET):
+            continue  # no such field on this holding; or a record that ended, whose blanks say nothing
         provenance = holding.provenance.get(channel, Provenance())
         if quiet and observed is Flag.CLEAR:
             continue  # most of a first snapshot: nobody asked for anything here
@@ -196,10 +198,12 @@ def _judge(
         )
         wanted = desired(tx, facts, holding.key, channel)
         verdict = judge(seen, wanted)
-        work.judged[holding.key, channel] = (verdict, observed)
-        work.settle[holding.key] = next((n for n in own if channel in blocked.get(n, ())), None)
         if verdict.request:
             _ask(tx, facts, holding, channel, provenance, own, work)
+        if ended or (facts.by_number and not own and not holding.gone):
+            continue  # nothing is written there; an entry that is no number is nobody's to take away
+        work.judged[holding.key, channel] = (verdict, observed)
+        work.settle[holding.key] = next((n for n in own if channel in blocked.get(n, ())), None)
         if verdict.drift:
             tally.drifted += 1
             findings.open_finding(
@@ -409,11 +413,17 @@ def _store(
     return parsed
 
 
+def _observed(holding: Holding, channel: Channel) -> Flag | None:
+    """What the holding says of the channel; None: it has no such field (a lead without an SMS box)."""
+    return holding.flags.get(channel, Flag.CLEAR if holding.gone else None)
+
+
 def _base_after(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
-    observed = Flag.CLEAR if holding.gone else holding.flags.get(channel)
-    if observed is None or observed is Flag.ABSENT:
+    """ABSENT as a base means that there is no field to write to, as distinct from one that has vanished."""
+    observed = _observed(holding, channel)
+    if observed is Flag.ABSENT:
         return before.base[channel] if before else None
-    return observed
+    return Flag.ABSENT if observed is None else observed
 
 
 def _still_written(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
@@ -452,10 +462,7 @@ def _same(facts: SystemFacts, holding: Holding, before: _Cached) -> bool:
         return False
     if not holding.gone and json.dumps(holding.numbers) != before.numbers:
         return False
-    return all(
-        before.base[channel] is (Flag.CLEAR if holding.gone else holding.flags.get(channel, Flag.ABSENT))
-        for channel in channels
-    )
+    return all(before.base[channel] is (_observed(holding, channel) or Flag.ABSENT) for channel in channels)
 
 
 def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:
