@@ -75,9 +75,11 @@ class Fields:
         provenance: dict[Channel, Provenance] = {}
         marks: list[str] = []
         for channel, flag in self.flags.items():
-            newest = newest_entry(histories.get(flag.property)) if flags[channel] is Flag.SET else None
-            if newest is not None:
-                provenance[channel] = self.provenance(newest)
+            newest = newest_entry(histories.get(flag.property))
+            if newest is None or flags[channel] is Flag.ABSENT:
+                continue
+            provenance[channel] = self.provenance(newest)  # also of a cleared flag: who took it away
+            if flags[channel] is Flag.SET:
                 marks.append(f"{channel}@{newest.get('timestamp', '')}")
         return Holding(
             key=str(record["id"]),

@@ -326,7 +326,7 @@ class OrgClient:
         if date := response.headers.get("date"):
             try:
                 self._skew = email.utils.parsedate_to_datetime(date) - self.clock.now()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 self._skew = None
         if usage := re.search(
             r"(?<!-)\bapi-usage=(\d+)/(\d+)", response.headers.get("sforce-limit-info", "")

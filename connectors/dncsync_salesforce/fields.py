@@ -53,7 +53,7 @@ def instant(given: Any) -> datetime | None:
     """A datetime as the API writes it (`2026-01-02T03:04:05.000+0000`) in UTC; None if it is none."""
     try:
         return datetime.fromisoformat(str(given)).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

