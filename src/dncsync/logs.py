@@ -39,6 +39,9 @@ LIBRARIES: Final = (
     "werkzeug",
 )
 
+OWN_EXTRAS: Final = ("system", "reason")
+"""What the floors below say beside their words (`extra=...` of `logging`): which system, and why."""
+
 # Ours, rendered as they are: the processors below made them from fixed words.
 _STRUCTURE: Final = ("timestamp", "level")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -98,7 +101,10 @@ def _quieten(threshold: int) -> None:
 
 def _formatter(redactor: Redactor, format: Format) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_log_level],
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.ExtraAdder(allow=OWN_EXTRAS),
+        ],
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
             structlog.stdlib.add_logger_name,

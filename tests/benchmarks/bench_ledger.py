@@ -1,6 +1,6 @@
 """What the ledger's promises cost: each figure with the plain way of doing the same, measured in turns.
 
-.venv/bin/python tests/benchmarks/bench_ledger.py
+.venv/bin/python tests/benchmarks/run.py --only ledger
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from statistics import median
-from typing import TypedDict
 
+from benchmarks.figures import Figure, figure
 from dncsync.ledger import chain
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.sqlite import sqlite3
@@ -33,50 +33,44 @@ PAYLOAD = {
 }
 
 
-class Figure(TypedDict):
-    """One line of the table."""
-
-    name: str
-    value: float
-    unit: str
-    baseline: float | None  # the plain way, measured in the same run
-    ratio: float | None  # value / baseline
-    goal: str
-    ok: bool
-
-
-def run() -> list[Figure]:
+def run(*, transactions: int = 2_000, rounds: int = ROUNDS, events: int = 300_000) -> list[Figure]:
     """Measures everything in a temporary folder on a real disk; takes about half a minute."""
     with tempfile.TemporaryDirectory(prefix="dncsync-bench-") as folder:
         root = Path(folder)
-        return [appends(root, rows=1), appends(root, rows=100), callers(root), verification(root)]
+        return [
+            appends(root, 1, transactions, rounds),
+            appends(root, 100, max(2, transactions * 3 // 20), rounds),
+            callers(root, transactions, rounds),
+            verification(root, events),
+        ]
 
 
-def appends(root: Path, rows: int) -> Figure:
+def appends(root: Path, rows: int, transactions: int, rounds: int) -> Figure:
     """Chained appends against plain inserts: same columns, sizes, index, durability and transactions."""
-    transactions = 2_000 if rows == 1 else 300
     chained, plain = _in_turns(
+        rounds,
         lambda turn: _chained(root / f"chained-{rows}-{turn}.db", transactions, rows),
         lambda turn: _plain(root / f"plain-{rows}-{turn}.db", transactions, rows),
     )
-    return _figure(f"chained appends, {rows} a transaction", chained, "events/s", plain, 0.5)
+    return figure(f"chained appends, {rows} a transaction", chained, "events/s", plain, least=0.5)
 
 
-def callers(root: Path) -> Figure:
+def callers(root: Path, transactions: int, rounds: int) -> Figure:
     """64 threads that each append one event and wait for it, against one such thread."""
     many, one = _in_turns(
-        lambda turn: _calling(root / f"many-{turn}.db", threads=64, each=150),
-        lambda turn: _calling(root / f"one-{turn}.db", threads=1, each=2_000),
+        rounds,
+        lambda turn: _calling(root / f"many-{turn}.db", threads=64, each=max(1, transactions * 3 // 40)),
+        lambda turn: _calling(root / f"one-{turn}.db", threads=1, each=transactions),
     )
-    return _figure("64 concurrent callers against one", many, "commits/s", one, 3.0)
+    return figure("64 concurrent callers against one", many, "commits/s", one, least=3.0)
 
 
-def verification(root: Path, events: int = 300_000) -> Figure:
+def verification(root: Path, events: int) -> Figure:
     """The whole verifier over a ledger whose events are like those of a delivery."""
     path = root / "verify.db"
     with DirectWriter(path, create=True, durable=False) as writer:
         for start in range(0, events, 10_000):
-            writer.call(_appending(start, 10_000))
+            writer.call(_appending(start, min(10_000, events - start)))
 
     def once() -> float:
         started = time.perf_counter()
@@ -84,34 +78,15 @@ def verification(root: Path, events: int = 300_000) -> Figure:
         return events / (time.perf_counter() - started)
 
     speed = median(once() for _ in range(3))
-    return Figure(
-        name="verification",
-        value=round(speed),
-        unit="events/s",
-        baseline=None,
-        ratio=None,
-        goal=">= 100000",
-        ok=speed >= 100_000,
-    )
+    return figure("verification", speed, "events/s", least_value=100_000)
 
 
-def _in_turns(ours: Callable[[int], float], theirs: Callable[[int], float]) -> tuple[float, float]:
+def _in_turns(
+    rounds: int, ours: Callable[[int], float], theirs: Callable[[int], float]
+) -> tuple[float, float]:
     """Medians of measurements that take turns, so that a slow minute of the machine hits both."""
-    pairs = [(ours(turn), theirs(turn)) for turn in range(ROUNDS)]
+    pairs = [(ours(turn), theirs(turn)) for turn in range(rounds)]
     return median(our for our, _ in pairs), median(their for _, their in pairs)
-
-
-def _figure(name: str, value: float, unit: str, baseline: float, goal: float) -> Figure:
-    ratio = value / baseline
-    return Figure(
-        name=name,
-        value=round(value),
-        unit=unit,
-        baseline=round(baseline),
-        ratio=round(ratio, 2),
-        goal=f">= {goal}x",
-        ok=ratio >= goal,
-    )
 
 
 def _number(n: int) -> str:
@@ -175,10 +150,3 @@ def _calling(path: Path, threads: int, each: int) -> float:
         for worker in workers:
             worker.join()
         return threads * each / (time.perf_counter() - started)
-
-
-if __name__ == "__main__":
-    for figure in run():
-        beside = f"{figure['baseline']:>10,} {figure['ratio']:>6}x" if figure["baseline"] else " " * 18
-        goal = f"{figure['goal']:<11}{'ok' if figure['ok'] else 'MISSED'}"
-        print(f"{figure['name']:<40}{figure['value']:>10,} {figure['unit']:<10}{beside}  {goal}")

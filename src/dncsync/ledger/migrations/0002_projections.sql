@@ -193,6 +193,7 @@ CREATE TABLE looks (
   key TEXT NOT NULL,
   due_at INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
+  backfill INTEGER NOT NULL,      -- 1: an approved plan asks for it; it goes behind fresh opt-outs
   PRIMARY KEY (system, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX looks_due ON looks (system, due_at);

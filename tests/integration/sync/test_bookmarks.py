@@ -1,0 +1,94 @@
+"""Where a feed was read to: never past what was taken in, never lost, never begun twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from dncsync.sync import bookmarks
+from dncsync.sync.bookmarks import CHANGES, SNAPSHOT
+from integration.sync.world import ANN, BOB, World
+
+HOUR = 3_600_000_000
+
+
+@pytest.fixture
+def empty(world: World) -> World:
+    """Nothing was read yet."""
+    return world
+
+
+def test_a_feed_that_was_never_read_has_no_cursor(empty: World) -> None:
+    assert empty.do(lambda tx: bookmarks.cursor(tx, "crm", CHANGES)) is None
+
+
+def test_the_cursor_is_where_the_last_page_ended(empty: World) -> None:
+    for to in ("a", "b", "c"):
+        empty.do(lambda tx, to=to: bookmarks.advance(tx, empty.at, "crm", CHANGES, to, 5))
+
+    assert empty.do(lambda tx: bookmarks.cursor(tx, "crm", CHANGES)) == "c"
+    assert empty.query("SELECT pages, holdings FROM bookmarks") == [(3, 15)]
+    assert empty.do(lambda tx: bookmarks.cursor(tx, "crm", SNAPSHOT)) is None
+    assert empty.do(lambda tx: bookmarks.cursor(tx, "dialer", CHANGES)) is None
+
+
+def test_a_snapshot_goes_on_until_it_is_done_and_then_waits_for_its_interval(empty: World) -> None:
+    def begin(after: int) -> bookmarks.Begun:
+        begun: bookmarks.Begun = empty.do(
+            lambda tx: bookmarks.begin(tx, empty.at + after, "crm", SNAPSHOT, HOUR)
+        )
+        return begun
+
+    assert begin(0) == bookmarks.Begun(None, 0)
+    empty.do(lambda tx: bookmarks.advance(tx, empty.at, "crm", SNAPSHOT, "page 1", 2))
+    assert begin(9 * HOUR) == bookmarks.Begun("page 1", 0), "unfinished: it goes on, however late"
+
+    assert empty.do(lambda tx: bookmarks.finish(tx, empty.at + 60, "crm", SNAPSHOT)) == empty.at
+    assert begin(HOUR - 1) == bookmarks.Begun(None, 1), "counted from when the last one began"
+    assert begin(HOUR) == bookmarks.Begun(None, 0)
+
+
+def test_a_forgotten_feed_begins_at_the_beginning(empty: World) -> None:
+    empty.do(lambda tx: bookmarks.advance(tx, empty.at, "crm", CHANGES, "a", 1))
+    empty.do(lambda tx: bookmarks.forget(tx, "crm", CHANGES))
+
+    assert empty.do(lambda tx: bookmarks.cursor(tx, "crm", CHANGES)) is None
+
+
+def test_law_3_the_cursor_moves_only_with_the_page_that_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails while a page is taken in leaves the cursor where it was, and the page comes again."""
+
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left on device")
+
+    world.settle()
+    world.sms.feed += [world.statement(BOB, "what is this"), world.statement(ANN, "STOP")]
+    where = "SELECT cursor FROM bookmarks WHERE system = 'sms' AND feed = 'changes'"
+    before = world.query(where)
+
+    monkeypatch.setattr(world.intake, "record", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        world.run(30.0)
+
+    assert world.query(where) == before
+    assert world.query("SELECT * FROM statements") == [], "nothing of the page, or all of it"
+
+    world.restart()
+    world.settle()
+
+    assert world.blocked(ANN) == {"voice", "sms"}
+    assert world.query(where) == [("2",)]
+
+
+def test_a_snapshot_survives_a_restart_in_its_middle(world: World) -> None:
+    for key in "1234567":
+        world.crm.put(key, f"+1312555020{key}")
+    world.turn("crm")
+    world.restart()
+    world.crm.calls.clear()
+    world.settle()
+
+    cursors = [call.keys[0] for call in world.crm.calls if call.op == "snapshot"]
+    assert cursors == ["2", "4", "6"]
+    assert world.query("SELECT count(*) FROM holdings WHERE system = 'crm'") == [(7,)]
