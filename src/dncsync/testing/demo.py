@@ -282,7 +282,7 @@ class Story:
 def main() -> int:
     """Runs the demo; 0 only if every step really happened."""
     console = Console(highlight=False)
-    folder = Path(os.environ.get("DNCSYNC_DEMO") or ".demo")
+    folder = Path(os.environ.get("DNCSYNC_DEMO") or ".demo").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("ledger.sqlite*"):
         old.unlink()
@@ -312,9 +312,9 @@ def main() -> int:
         f"number show {PEOPLE['Ann']}",
         f"number history {PEOPLE['Dan']}",
         "status",
-        f"ledger export {folder / 'audit.sqlite'} --overwrite",
+        f"ledger export {os.path.relpath(folder / 'audit.sqlite')} --overwrite",
     ):
-        console.print(f"  {tool} {command} --ledger {ledger}", soft_wrap=True)
+        console.print(f"  {tool} {command} --ledger {os.path.relpath(ledger)}", soft_wrap=True)
     return 0
 
 
