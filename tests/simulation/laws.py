@@ -123,6 +123,8 @@ def check_ticks(world: World, conn: Any, records: set[tuple[str, str]], blocked:
         row = vendor.rows[key]
         if any(world.reversed_at.get(number, -1.0) >= since for number in world.numbers):
             continue  # one of the numbers it ever had may have been reversed since
+        if not vendor.tells_who and any(number in world.reversed_at for number in row.numbers):
+            continue  # a late write of ours or this tick: without a vendor that says who, nobody can tell
         kept = (name, key) in records or any(number in blocked for number in row.numbers)
         _hold(world, 2, kept, f"{name} {key} {row.numbers} was ticked at {since:.1f}, and it is forgotten")
     rows = conn.execute(

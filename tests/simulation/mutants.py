@@ -20,7 +20,7 @@ from dncsync.ledger import projections
 from dncsync.ledger.events import NewEvent
 from dncsync.model import Channel, Flag
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import bookmarks, deliveries, observe, turn
+from dncsync.sync import bookmarks, cache, deliveries, observe, turn
 from dncsync.sync.following import Following
 from dncsync.sync.requests import Intake, Reversal
 from dncsync.sync.turn import SystemLoop
@@ -226,7 +226,7 @@ def restart_believes_what_it_sent() -> Any:
 
 def number_follows_its_record() -> Any:
     """A number that leaves a record loses the block that it got there."""
-    store = observe._store
+    store = cache.store
 
     def tidy(tx: Any, at: int, facts: Any, accepted: Sequence[Any]) -> Any:
         parsed = store(tx, at, facts, accepted)
@@ -241,12 +241,12 @@ def number_follows_its_record() -> Any:
             )
         return parsed
 
-    return mock.patch.object(observe, "_store", tidy)
+    return mock.patch.object(cache, "store", tidy)
 
 
 def timer_hides_the_echo() -> Any:
     """A write is ours for ten seconds, whatever comes back later."""
-    real = observe._cached
+    real = cache.load
 
     def timed(tx: Any, facts: Any, keys: Any) -> Any:
         found = real(tx, facts, keys)
@@ -259,7 +259,7 @@ def timer_hides_the_echo() -> Any:
                 cached.written = dict.fromkeys(cached.written)
         return found
 
-    return mock.patch.object(observe, "_cached", timed)
+    return mock.patch.object(cache, "load", timed)
 
 
 CLOCK: list[Callable[[], int]] = []

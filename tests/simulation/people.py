@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from dncsync.clock import to_micros
+from dncsync.ledger.sqlite import connect_reader
 from dncsync.model import Channel
 from dncsync.sync.requests import Refused, Reversal
 from simulation.vendors import Crm, Row, Vendor
@@ -214,11 +216,21 @@ class People:
         def reverse() -> None:
             assert self.world.writer is not None
             at = to_micros(self.world.clock.now())
-            try:
+            with contextlib.suppress(Refused):
                 self.world.writer.call(lambda tx: self.world.intake.reverse(tx, at, reversal))
-            except Refused:
-                return
+
+        before = self._reversals(number)
+        while not self.world.mortal(reverse):
+            pass  # it may have died on either side of the commit, or again
+        if self._reversals(number) > before:
             self.world.reversed_at[number] = self.world.clock.monotonic()
             self.world.note(f"the blocks of {number} are reversed")
 
-        self.world.mortal(reverse)
+    def _reversals(self, number: str) -> int:
+        """What the ledger knows: a daemon that died may have committed before."""
+        conn = connect_reader(self.world.path)
+        try:
+            sql = "SELECT count(*) FROM reversals WHERE number = ?"
+            return int(conn.execute(sql, (number,)).fetchone()[0])
+        finally:
+            conn.close()

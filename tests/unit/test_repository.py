@@ -12,8 +12,8 @@ import pytest
 from dncsync.redaction import looks_like_secret
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 450
-"""Lines of a Python file. Two things live in a longer one."""
+LONGEST, LONGEST_TEST = 450, 650
+"""Lines of a Python file that ships, and of one that tests. Two things live in a longer one."""
 CONNECTORS = sorted(path for path in (ROOT / "connectors").iterdir() if path.name.startswith("dncsync_"))
 SAME_NAMES = {
     "README.md",
@@ -101,9 +101,11 @@ def test_no_python_file_is_too_long() -> None:
     lengths = {
         str(path.relative_to(ROOT)): count
         for path in files()
-        if path.suffix == ".py" and (count := len(text_of(path).splitlines())) > LONGEST
+        if path.suffix == ".py"
+        and (count := len(text_of(path).splitlines()))
+        > (LONGEST_TEST if path.is_relative_to(ROOT / "tests") else LONGEST)
     }
-    assert not lengths, f"longer than {LONGEST} lines: two things live there"
+    assert not lengths, "too long: two things live there"
 
 
 @pytest.mark.parametrize("folder", CONNECTORS, ids=lambda folder: folder.name)

@@ -16,7 +16,8 @@ from dncsync.runtime import commands, control
 from dncsync.runtime.systems import Connected, connect_all
 from dncsync.settings import Settings
 from dncsync.sync.breaker import State
-from dncsync.sync.deliveries import SECOND, next_due
+from dncsync.sync.deliveries import SECOND
+from dncsync.sync.readback import next_due
 from dncsync.sync.requests import Intake, Refused
 from dncsync.sync.topology import Topology
 from dncsync.sync.turn import Pace, SystemLoop

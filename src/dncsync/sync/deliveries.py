@@ -161,7 +161,7 @@ def settle(
         record(
             tx,
             NewEvent(
-                "deliveries.opened", at, {"deliveries": opened}, system=facts.name, numbers=_unique(numbers)
+                "deliveries.opened", at, {"deliveries": opened}, system=facts.name, numbers=unique(numbers)
             ),
         )
         tx.after_commit(lambda: topology.wake([facts.name]))
@@ -276,7 +276,7 @@ def begin_write(
     if not rows:
         return None
     # A batch is so many holdings, each with all its channels.
-    keys = set(_unique([row[1] for row in rows])[: facts.capabilities.write_batch])
+    keys = set(unique([row[1] for row in rows])[: facts.capabilities.write_batch])
     rows = [row for row in rows if row[1] in keys]
     by_key: dict[str, list[tuple[int, str, int, str | None]]] = {}
     for delivery_id, key, channel, attempts, request_id in rows:
@@ -345,7 +345,7 @@ def end_write(
                 )
             continue
         for delivery_id in batch.ids[change.key]:
-            wait = _wait(failure, batch.attempts[delivery_id], jitter)
+            wait = wait_after(failure, batch.attempts[delivery_id], jitter)
             to_read = failure.kind is FailureKind.UNKNOWN and capabilities.can_read
             if to_read:
                 wait = max(1.0, capabilities.read_after)
@@ -392,82 +392,12 @@ def healed(tx: Tx, at: int, facts: SystemFacts, keys: Iterable[str], by: str) ->
             findings.close_finding(tx, at, kind, facts.name, key, by)
 
 
-def _wait(failure: Failure, attempts: int, jitter: Jitter) -> float:
+def wait_after(failure: Failure, attempts: int, jitter: Jitter) -> float:
     if failure.retry_after is not None:
         return min(max(failure.retry_after, 0.1), 86_400.0)
     if failure.kind is FailureKind.REJECTED:
         return REJECTED_BACKOFF * (0.5 + 0.5 * jitter())
     return backoff(attempts, jitter)
-
-
-# --- the read-back --------------------------------------------------------------------------------------
-
-
-def due_reads(tx: Tx, at: int, facts: SystemFacts, *, backfill: bool = False) -> list[str]:
-    """Keys to read now: sent or accepted deliveries whose time has come, then looks; with `backfill`, the
-    looks that go behind everything else. At most `read_batch`."""
-    limit = facts.capabilities.read_batch
-    looks = "SELECT key FROM looks WHERE system = ? AND due_at <= ? AND backfill = ? ORDER BY due_at LIMIT ?"
-    if backfill:
-        return [row[0] for row in tx.execute(looks, (facts.name, at, 1, limit))]
-    rows = tx.execute(
-        "SELECT DISTINCT key FROM deliveries WHERE system = ? AND open = 1 AND state IN ('sent', 'accepted') "
-        # Those of one second by key: a vendor that is asked for one kind of record at a time is asked less.
-        "AND due_at <= ? ORDER BY deadline / 1000000, key LIMIT ?",
-        (facts.name, at, limit),
-    ).fetchall()
-    keys = [row[0] for row in rows]
-    if len(keys) < limit:
-        rows = tx.execute(looks, (facts.name, at, 0, limit)).fetchall()
-        keys = _unique([*keys, *(row[0] for row in rows)])[:limit]
-    return keys
-
-
-def reads_failed(
-    tx: Tx, at: int, facts: SystemFacts, keys: Sequence[str], failure: Failure, jitter: Jitter
-) -> None:
-    """Nothing was learnt of these keys; they are read again later, for ever."""
-    for chunk in chunks(keys):
-        ids = tx.execute(
-            "SELECT id, attempts FROM deliveries WHERE system = ? AND open = 1 "  # noqa: S608
-            f"AND state IN ('sent', 'accepted') AND key IN ({marks(chunk)})",
-            (facts.name, *chunk),
-        ).fetchall()
-        if ids:
-            wait = _wait(failure, max(row[1] for row in ids), jitter)
-            record(
-                tx,
-                NewEvent(
-                    "deliveries.delayed",
-                    at,
-                    {
-                        "ids": [row[0] for row in ids],
-                        "due_at": at + int(wait * SECOND),
-                        "error": f"{failure.kind}: {failure.message}",
-                    },
-                    system=facts.name,
-                ),
-            )
-        for key in chunk:
-            row = tx.execute(
-                "SELECT attempts FROM looks WHERE system = ? AND key = ?", (facts.name, key)
-            ).fetchone()
-            if row:
-                wait = _wait(failure, row[0] + 1, jitter)
-                tx.execute(
-                    "UPDATE looks SET attempts = attempts + 1, due_at = ? WHERE system = ? AND key = ?",
-                    (at + int(wait * SECOND), facts.name, key),
-                )
-
-
-def next_due(tx: Tx, facts: SystemFacts) -> int | None:
-    """When the next delivery or look of this system is due (microseconds); None: nothing is open."""
-    row = tx.execute(
-        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM deliveries WHERE system = ? AND open = 1 "
-        "UNION ALL SELECT min(due_at) FROM looks WHERE system = ?)",
-        (facts.name, facts.name),
-    ).fetchone()
-    return None if row[0] is None else int(row[0])
 
 
 def shown(facts: SystemFacts, key: str) -> str:
@@ -479,5 +409,5 @@ def _flag(value: str | None) -> Flag | None:
     return None if value is None else Flag(value)
 
 
-def _unique(values: Sequence[str]) -> list[str]:
+def unique(values: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(values))

@@ -6,19 +6,16 @@ only a hint when it differs: the key is read afresh. What we have never seen is 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dncsync import numbers
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding, Provenance
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import findings, revisions
+from dncsync.sync import cache, findings, revisions
 from dncsync.sync.deliveries import (
     SECOND,
     Jitter,
@@ -55,20 +52,6 @@ class Tally:
 
 
 @dataclass(slots=True)
-class _Cached:
-    numbers: str
-    base: dict[Channel, Flag | None]
-    written: dict[Channel, Flag | None]
-    revision: str
-    gone: bool
-
-    @property
-    def unseen(self) -> bool:
-        """Only a place for a delivery: nothing was read or written there yet."""
-        return not any((*self.base.values(), *self.written.values()))
-
-
-@dataclass(slots=True)
 class _Work:
     """What a page makes necessary, collected and done in batches."""
 
@@ -99,9 +82,9 @@ def observe(
     """
     tally = Tally(seen=len(holdings))
     holdings = list({holding.key: holding for holding in holdings}.values())
-    cached = _cached(tx, facts, [holding.key for holding in holdings])
+    cached = cache.load(tx, facts, [holding.key for holding in holdings])
     work = _Work()
-    accepted: list[tuple[Holding, _Cached | None]] = []
+    accepted: list[tuple[Holding, cache.Cached | None]] = []
     for holding in holdings:
         before = cached.get(holding.key)
         if before is None or before.unseen:
@@ -112,7 +95,7 @@ def observe(
                 work.looks.append(holding.key)
         elif fresh:
             accepted.append((holding, before))
-        elif not _same(facts, holding, before):
+        elif not cache.same(facts, holding, before):
             work.looks.append(holding.key)
             tally.looked_again += 1
     tx.executemany(
@@ -131,7 +114,7 @@ def _accept(
     at: int,
     intake: Intake,
     facts: SystemFacts,
-    accepted: Sequence[tuple[Holding, _Cached | None]],
+    accepted: Sequence[tuple[Holding, cache.Cached | None]],
     work: _Work,
     tally: Tally,
     *,
@@ -139,7 +122,7 @@ def _accept(
     jitter: Jitter,
     backfill: bool,
 ) -> None:
-    parsed = _store(tx, at, facts, accepted)
+    parsed = cache.store(tx, at, facts, accepted)
     every = {number for found in parsed.values() for number in found}
     blocked = blocked_among(tx, every)
     if not facts.by_number:
@@ -168,7 +151,7 @@ def _judge(
     at: int,
     facts: SystemFacts,
     holding: Holding,
-    before: _Cached | None,
+    before: cache.Cached | None,
     own: tuple[str, ...],
     blocked: dict[str, set[Channel]],
     work: _Work,
@@ -182,7 +165,7 @@ def _judge(
         work.settle[holding.key] = None
     quiet = before is None and not any(number in blocked for number in own)
     for channel in facts.capabilities.channels:
-        observed = _observed(holding, channel)
+        observed = cache.observed(holding, channel)
         if observed is None or (ended and observed is not Flag.SET):
             continue  # no such field on this holding; or a record that ended, whose blanks say nothing
         provenance = holding.provenance.get(channel, Provenance())
@@ -348,123 +331,6 @@ def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jit
         record(tx, NewEvent("deliveries.delayed", at, {"ids": absent, "due_at": later}, system=facts.name))
 
 
-def _store(
-    tx: Tx, at: int, facts: SystemFacts, accepted: Sequence[tuple[Holding, _Cached | None]]
-) -> dict[str, tuple[str, ...]]:
-    """Writes the cache rows of what was accepted. Returns key -> its usable numbers (E.164)."""
-    parsed: dict[str, tuple[str, ...]] = {}
-    rows, links, quarantined, moved = [], [], [], []
-    problems: Counter[str] = Counter()
-    for holding, before in accepted:
-        found, raw = [], json.dumps(holding.numbers)
-        if before is not None and before.numbers != raw and not holding.gone:
-            moved.append((facts.name, holding.key))
-        for value in holding.numbers:
-            reading = numbers.parse(value, facts.region)
-            if reading.number is not None:
-                found.append(reading.number)
-                links.append((reading.number, facts.name, holding.key))
-            elif reading.problem is not None and reading.problem is not numbers.Problem.EMPTY:
-                quarantined.append((facts.name, holding.key, value, str(reading.problem), at))
-                problems[str(reading.problem)] += 1
-        parsed[holding.key] = tuple(dict.fromkeys(found))
-        flags = {c: _base_after(holding, c, before) for c in Channel}
-        rows.append(
-            (
-                facts.name,
-                holding.key,
-                before.numbers if holding.gone and before is not None else raw,
-                flags[Channel.VOICE],
-                flags[Channel.SMS],
-                _still_written(holding, Channel.VOICE, before),
-                _still_written(holding, Channel.SMS, before),
-                revisions.keep(holding, before.revision if before else ""),
-                int(holding.gone and not facts.by_number),
-                holding.became,
-                at,
-            )
-        )
-    tx.executemany("DELETE FROM holding_numbers WHERE system = ? AND key = ?", moved)
-    tx.executemany("DELETE FROM quarantine WHERE system = ? AND key = ?", moved)
-    tx.executemany(
-        "INSERT INTO holdings (system, key, numbers, base_voice, base_sms, written_voice, written_sms, "
-        "revision, gone, became, seen_at) VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (system, key) DO UPDATE "
-        "SET numbers = excluded.numbers, base_voice = excluded.base_voice, base_sms = excluded.base_sms, "
-        "written_voice = excluded.written_voice, written_sms = excluded.written_sms, "
-        "revision = excluded.revision, gone = excluded.gone, became = excluded.became, "
-        "seen_at = excluded.seen_at",
-        rows,
-    )
-    tx.executemany("INSERT OR IGNORE INTO holding_numbers VALUES (?,?,?)", links)
-    tx.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?)", quarantined)
-    for problem, count in problems.items():
-        findings.open_finding(
-            tx,
-            at,
-            "quarantined",
-            facts.name,
-            problem,
-            f"{facts.name} has phone values that are no usable number ({problem}); "
-            "see `dncsync number quarantine`",
-            severity="info",
-            detail={"latest": count},
-            quiet=True,
-        )
-    return parsed
-
-
-def _observed(holding: Holding, channel: Channel) -> Flag | None:
-    """What the holding says of the channel; None: it has no such field (a lead without an SMS box)."""
-    return holding.flags.get(channel, Flag.CLEAR if holding.gone else None)
-
-
-def _base_after(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
-    """ABSENT as a base means that there is no field to write to, as distinct from one that has vanished."""
-    observed = _observed(holding, channel)
-    if observed is Flag.ABSENT:
-        return before.base[channel] if before else None
-    return Flag.ABSENT if observed is None else observed
-
-
-def _still_written(holding: Holding, channel: Channel, before: _Cached | None) -> Flag | None:
-    """A field that did not show leaves open what became of our write."""
-    shown = holding.gone or holding.flags.get(channel, Flag.ABSENT) is not Flag.ABSENT
-    return None if shown or before is None else before.written[channel]
-
-
-def _cached(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, _Cached]:
-    found: dict[str, _Cached] = {}
-    for chunk in chunks(keys):
-        rows = tx.execute(
-            "SELECT key, numbers, base_voice, base_sms, written_voice, written_sms, revision, gone "  # noqa: S608
-            f"FROM holdings WHERE system = ? AND key IN ({marks(chunk)})",
-            (facts.name, *chunk),
-        )
-        for key, raw, base_voice, base_sms, written_voice, written_sms, revision, gone in rows:
-            found[key] = _Cached(
-                raw,
-                {Channel.VOICE: _flag(base_voice), Channel.SMS: _flag(base_sms)},
-                {Channel.VOICE: _flag(written_voice), Channel.SMS: _flag(written_sms)},
-                revision,
-                bool(gone),
-            )
-    return found
-
-
-def _same(facts: SystemFacts, holding: Holding, before: _Cached) -> bool:
-    if holding.became is not None or (holding.gone and not facts.by_number) != before.gone:
-        return False
-    channels = facts.capabilities.channels
-    if (holding.revision or holding.revisions) and any(
-        revisions.moved(revisions.known_mark(before.revision, channel), revisions.mark(holding, channel))
-        for channel in channels
-    ):
-        return False
-    if not holding.gone and json.dumps(holding.numbers) != before.numbers:
-        return False
-    return all(before.base[channel] is (_observed(holding, channel) or Flag.ABSENT) for channel in channels)
-
-
 def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:
     """A record that is new to us and set, on a page that does not say by whom: a reading by key may, and
     gives the mark by which a later tick is known as another one."""
@@ -486,7 +352,3 @@ def _look_unless_waiting(tx: Tx, at: int, facts: SystemFacts, keys: Sequence[str
         )
         waiting |= {row[0] for row in rows}
     look(tx, at, facts.name, [key for key in keys if key not in waiting])
-
-
-def _flag(value: str | None) -> Flag | None:
-    return None if value is None else Flag(value)

@@ -25,14 +25,12 @@ from dncsync.sync.deliveries import (
     Jitter,
     Pending,
     begin_write,
-    due_reads,
     end_write,
-    next_due,
     pending,
-    reads_failed,
 )
 from dncsync.sync.following import Following, Pace
 from dncsync.sync.observe import Tally, observe
+from dncsync.sync.readback import due_reads, next_due, reads_failed
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts
 

@@ -66,7 +66,20 @@ def test_nothing_of_the_reversal_may_be_missing(
         ({"--evidence-date": "2026-11-21T10:00"}, ["ISO 8601", "zone"]),
         ({"--evidence-date": "\0"}, ["ISO 8601"]),
     ],
-    ids=lambda value: " ".join(value.values()) if isinstance(value, dict) else None,
+    ids=[
+        "ebr",
+        "case",
+        "no-file",
+        "empty-file",
+        "folder",
+        "older",
+        "hours-before",
+        "in-days",
+        "in-an-hour",
+        "american",
+        "no-zone",
+        "nul",
+    ],
 )
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["for real", "dry run"])
 def test_what_does_not_end_a_block(

