@@ -74,11 +74,13 @@ def observe(
     fresh: bool,
     jitter: Jitter,
     backfill: bool = False,
+    asked: int | None = None,
 ) -> Tally:
     """Takes in holdings as one system showed them.
 
     `fresh`: read by key just now, after every write that was made before; only such a reading verifies
-    anything (law 4). `backfill`: a snapshot; what it makes due goes behind fresh opt-outs.
+    anything (law 4). `backfill`: a snapshot; what it makes due goes behind fresh opt-outs. `asked`: when the
+    reading was asked for (microseconds); a hint that came later is not answered by it.
     """
     tally = Tally(seen=len(holdings))
     holdings = list({holding.key: holding for holding in holdings}.values())
@@ -105,7 +107,19 @@ def observe(
     if work.looks:
         _look_unless_waiting(tx, at, facts, work.looks)
     if accepted:
-        _accept(tx, at, intake, facts, accepted, work, tally, fresh=fresh, jitter=jitter, backfill=backfill)
+        _accept(
+            tx,
+            at,
+            intake,
+            facts,
+            accepted,
+            work,
+            tally,
+            fresh=fresh,
+            jitter=jitter,
+            backfill=backfill,
+            asked=asked,
+        )
     return tally
 
 
@@ -121,6 +135,7 @@ def _accept(
     fresh: bool,
     jitter: Jitter,
     backfill: bool,
+    asked: int | None,
 ) -> None:
     parsed = cache.store(tx, at, facts, accepted)
     every = {number for found in parsed.values() for number in found}
@@ -132,8 +147,8 @@ def _accept(
     if fresh:
         _confirm(tx, at, facts, work, tally, jitter)
         tx.executemany(
-            "DELETE FROM looks WHERE system = ? AND key = ?",
-            [(facts.name, holding.key) for holding, _ in accepted],
+            "DELETE FROM looks WHERE system = ? AND key = ? AND due_at <= ?",
+            [(facts.name, holding.key, at if asked is None else asked) for holding, _ in accepted],
         )
     touched: set[str] = set()
     if work.asks:

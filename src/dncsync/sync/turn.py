@@ -201,6 +201,7 @@ class SystemLoop:
 
     def _look_at(self, keys: list[str], lane: Lane, *, backfill: bool = False) -> set[str]:
         """Reads keys afresh and takes in what they say. Returns those that were read."""
+        asked = self._at()
         results = self._calls.read(keys, lane)
         found = {r.key: r.holding for r in results if r.holding is not None}
         failed = {r.key: r.failure for r in results if r.failure is not None}
@@ -216,11 +217,12 @@ class SystemLoop:
                 fresh=True,
                 jitter=self._jitter,
                 backfill=backfill,
+                asked=asked,
             )
             # A reading under another key (a merged record) answers for the key that was asked.
             tx.executemany(
-                "DELETE FROM looks WHERE system = ? AND key = ?",
-                [(self.facts.name, key) for key in found],
+                "DELETE FROM looks WHERE system = ? AND key = ? AND due_at <= ?",
+                [(self.facts.name, key, asked) for key in found],
             )
             for key, failure in failed.items():
                 reads_failed(tx, at, self.facts, [key], failure, self._jitter)

@@ -6,7 +6,8 @@ import pytest
 
 from dncsync.sync import bookmarks
 from dncsync.sync.bookmarks import CHANGES, SNAPSHOT
-from integration.sync.world import ANN, BOB, World
+from integration.sync.vendors import ANN, BOB
+from integration.sync.world import World
 
 HOUR = 3_600_000_000
 

@@ -10,11 +10,10 @@ from dncsync.clock import from_micros
 from dncsync.connector import Failure, FailureKind
 from dncsync.model import ProofLevel
 from dncsync.sync.observe import observe
-from integration.sync.world import (
+from integration.sync.vendors import (
     ANN,
     BOB,
     CLEAR,
-    DAY,
     LOCKED_OUT,
     REFUSED,
     SET,
@@ -22,11 +21,10 @@ from integration.sync.world import (
     SMS,
     UNREACHABLE,
     VOICE,
-    World,
     crm,
     dialer,
-    policy,
 )
+from integration.sync.world import DAY, World, policy
 
 Make = Callable[..., World]
 
@@ -387,118 +385,6 @@ def test_t14_a_write_that_is_never_kept_alarms_at_the_strict_deadline(known: Wor
     assert {d["verified_at"] for d in known.deliveries("crm")} == {None}
 
 
-# --- reversals ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def suppressed(known: World) -> World:
-    """Ann said STOP, and everything that can be read is verified."""
-    known.text(ANN)
-    known.settle()
-    return known
-
-
-def test_a_reversal_clears_only_after_a_fresh_reading(suppressed: World) -> None:
-    suppressed.crm.calls.clear()
-    suppressed.reverse(ANN)
-    suppressed.settle()
-
-    assert suppressed.crm.flag("7", VOICE) is suppressed.crm.flag("7", SMS) is CLEAR
-    ops = [call.op for call in suppressed.crm.calls if "7" in call.keys]
-    assert ops == ["read", "write", "read"]
-    assert suppressed.may_contact(ANN)
-
-
-def test_a_reversal_is_not_written_where_the_reading_before_it_fails(suppressed: World) -> None:
-    suppressed.crm.item_fails("read", "7", UNREACHABLE, times=3)
-    suppressed.crm.calls.clear()
-    suppressed.reverse(ANN)
-    suppressed.turn("crm")
-
-    assert suppressed.crm.ops() == ["read"]
-    assert suppressed.crm.flag("7") is SET
-    suppressed.settle()
-    assert suppressed.crm.flag("7") is CLEAR
-
-
-def test_somebody_who_ticks_again_after_the_reversal_wins(suppressed: World) -> None:
-    suppressed.reverse(ANN)
-    suppressed.crm.person("7", CLEAR)
-    suppressed.crm.person("7", SET)
-    suppressed.settle()
-
-    assert suppressed.crm.flag("7") is SET
-    assert not suppressed.may_contact(ANN)
-    assert suppressed.requests()[-1]["record_key"] == "7"
-
-
-def test_somebody_who_ticks_while_our_clear_is_under_way_wins(suppressed: World) -> None:
-    """Between our clear and the reading after it."""
-
-    def tick(call: object) -> None:
-        if suppressed.crm.ops()[-2:] == ["write", "read"] and suppressed.crm.flag("7") is CLEAR:
-            suppressed.crm.person("7", SET)
-
-    suppressed.crm.before_call = tick
-    suppressed.crm.calls.clear()
-    suppressed.reverse(ANN)
-    suppressed.settle()
-
-    assert suppressed.crm.flag("7") is SET
-    assert not suppressed.may_contact(ANN)
-
-
-def test_a_reversal_of_one_of_two_blocked_numbers_clears_nothing_on_their_record(world: World) -> None:
-    world.crm.put("7", ANN, BOB)
-    world.settle()
-    world.text(ANN)
-    world.text(BOB)
-    world.settle()
-
-    world.reverse(ANN)
-    world.settle()
-
-    assert world.crm.flag("7") is SET
-    assert world.dialer.flag(f"DNC/{ANN}") is CLEAR
-    assert world.dialer.flag(f"DNC/{BOB}") is SET
-    assert (world.may_contact(ANN), world.may_contact(BOB)) == (True, False)
-
-
-def test_a_system_that_cannot_take_a_block_away_gets_a_finding_and_no_delivery(suppressed: World) -> None:
-    writes = len(suppressed.sms.written)
-    suppressed.reverse(ANN)
-    suppressed.settle()
-
-    (finding,) = suppressed.findings("cannot-clear")
-    assert (finding["system"], finding["severity"]) == ("sms", "info")
-    assert [d for d in suppressed.deliveries("sms") if d["want"] == "clear"] == []
-    assert suppressed.sms.written[writes:] == []
-
-
-def test_a_reversal_while_the_block_is_still_under_way_ends_clear(known: World) -> None:
-    known.crm.answer_is_lost()
-    known.text(ANN)
-    known.turn("crm")
-    known.reverse(ANN)
-    known.settle()
-
-    assert known.crm.flag("7", VOICE) is known.crm.flag("7", SMS) is CLEAR
-    assert [d["state"] for d in known.deliveries("crm", "7", "voice")] == ["superseded", "verified"]
-
-
-def test_a_stop_while_the_reversal_is_still_under_way_ends_set(suppressed: World) -> None:
-    suppressed.reverse(ANN)
-    suppressed.crm.answer_is_lost()
-    suppressed.turn("crm")
-    suppressed.text(ANN, "please stop texting me")
-    opened = suppressed.deliveries("crm", "7", "voice")[-1]
-    assert (opened["want"], opened["open"]) == ("set", 1), "the clear may land yet, so it is set again anyway"
-    suppressed.settle()
-
-    assert suppressed.crm.flag("7", VOICE) is suppressed.crm.flag("7", SMS) is SET
-    assert not suppressed.may_contact(ANN)
-
-
 # --- numbers without a known record ---------------------------------------------------------------------
 
 
@@ -533,8 +419,11 @@ def test_work_that_was_recorded_while_no_daemon_ran_is_found_by_catching_up(make
     assert world.dialer.flag("DNC/+13125550155") is SET
 
 
-def test_catching_up_twice_opens_nothing_twice(suppressed: World) -> None:
-    before = suppressed.events()
-    suppressed.catch_up()
+def test_catching_up_twice_opens_nothing_twice(known: World) -> None:
+    known.text(ANN)
+    known.settle()
+    before = known.events()
 
-    assert suppressed.events() == before
+    known.catch_up()
+
+    assert known.events() == before

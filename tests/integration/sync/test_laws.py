@@ -30,7 +30,7 @@ from dncsync.model import Holding
 from dncsync.sync.breaker import AUTH_PAUSE
 from dncsync.sync.observe import observe
 from dncsync.sync.requests import Refused
-from integration.sync.world import (
+from integration.sync.vendors import (
     ABSENT,
     ANN,
     BOB,
@@ -46,12 +46,11 @@ from integration.sync.world import (
     SMS,
     UNREACHABLE,
     VOICE,
-    World,
     crm,
     dialer,
-    policy,
     texts,
 )
+from integration.sync.world import World, policy
 
 SCAN = 400.0
 """Seconds between two full comparisons."""

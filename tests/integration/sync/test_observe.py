@@ -10,18 +10,8 @@ import pytest
 from dncsync.connector import Look
 from dncsync.model import Holding
 from dncsync.sync.observe import observe
-from integration.sync.world import (
-    ABSENT,
-    ANN,
-    BOB,
-    CID,
-    CLEAR,
-    SET,
-    SILENT,
-    SMS,
-    VOICE,
-    World,
-)
+from integration.sync.vendors import ABSENT, ANN, BOB, CID, CLEAR, SET, SILENT, SMS, VOICE
+from integration.sync.world import World
 
 Make = Callable[..., World]
 

@@ -11,7 +11,8 @@ from dncsync.clock import from_micros, to_micros
 from dncsync.deadlines import clock_start, deadlines
 from dncsync.ledger.verify import verify
 from dncsync.numbers import region_zones
-from integration.sync.world import ANN, BOB, CID, CLEAR, DEB, SET, SMS, VOICE, World, policy
+from integration.sync.vendors import ANN, BOB, CID, CLEAR, DEB, SET, SMS, VOICE
+from integration.sync.world import World, policy
 
 Make = Callable[..., World]
 

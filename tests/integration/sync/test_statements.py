@@ -9,7 +9,8 @@ import pytest
 
 from dncsync.connector import Look, Says
 from dncsync.model import OptOutKind
-from integration.sync.world import ANN, BOB, SET, SMS, VOICE, World
+from integration.sync.vendors import ANN, BOB, SET, SMS, VOICE
+from integration.sync.world import World
 
 Make = Callable[..., World]
 

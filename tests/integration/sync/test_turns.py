@@ -9,7 +9,7 @@ import pytest
 from dncsync.budget import Lane
 from dncsync.connector import Failure, FailureKind, Look
 from dncsync.sync.breaker import AUTH_PAUSE, FIRST_PAUSE
-from integration.sync.world import (
+from integration.sync.vendors import (
     ANN,
     BOB,
     BUSY,
@@ -20,9 +20,9 @@ from integration.sync.world import (
     SILENT,
     UNREACHABLE,
     Call,
-    World,
     crm,
 )
+from integration.sync.world import World
 
 Make = Callable[..., World]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dncsync.connector import Look
 from dncsync.sync import watch
-from integration.sync.world import ANN, DAY, REFUSED, UNREACHABLE, World
+from integration.sync.vendors import ANN, REFUSED, UNREACHABLE
+from integration.sync.world import DAY, World
 
 
 def late(world: World) -> int:

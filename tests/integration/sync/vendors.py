@@ -1,4 +1,4 @@
-"""Vendors that do what a test tells them: a CRM, a dialer and an SMS vendor, truthful until told otherwise."""
+"""Vendors that do what a test tells them: a CRM, a dialer, an SMS vendor; truthful until told otherwise."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ SILENT = Failure(FailureKind.UNKNOWN, "no answer")
 BUSY = Failure(FailureKind.RATE_LIMITED, "too many calls", retry_after=20.0)
 LOCKED_OUT = Failure(FailureKind.UNAUTHORISED, "the token was revoked")
 REFUSED = Failure(FailureKind.REJECTED, "the record is locked", code="LOCKED")
-
 
 
 @dataclass(slots=True)

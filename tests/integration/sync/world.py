@@ -28,7 +28,7 @@ from dncsync.sync.observe import Tally
 from dncsync.sync.requests import Ask, Intake, Reversal
 from dncsync.sync.topology import SystemFacts, Topology
 from dncsync.sync.turn import Pace, SystemLoop
-from integration.sync.vendors import *
+from integration.sync.vendors import SMS, VOICE, Vendor, crm, dialer, texts
 
 DAY = 86_400.0
 
