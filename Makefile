@@ -59,7 +59,7 @@ test-long: $(DONE) ## the longer suites
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m slow || test $$? -eq 5
 
 test-pythons: $(DONE) ## the core of the suite with the other Pythons that are here
-	UV=$(UV) WORKERS=$(WORKERS) .ci/test-pythons tests/unit tests/integration tests/migration
+	UV=$(UV) WORKERS=$(WORKERS) .ci/test-pythons tests/unit tests/migration tests/integration/ledger tests/integration/sync
 
 lint: $(DONE) ## ruff, and whether everything is formatted
 	$(BIN)/ruff check $(TREES)

@@ -48,7 +48,7 @@ class Case:
 def cases() -> Iterator[Case]:
     """Every combination there is: 3 x 3 x 2 x 3 x 5 x 3."""
     for values in product(BASES, Flag, (SET, CLEAR), WRITTEN, MARKS, OURS):
-        yield Case(*values)  # type: ignore[arg-type]
+        yield Case(*values)
 
 
 @dataclass(frozen=True)

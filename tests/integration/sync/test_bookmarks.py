@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dncsync.ledger.writer import Tx
 from dncsync.sync import bookmarks
 from dncsync.sync.bookmarks import CHANGES, SNAPSHOT
 from integration.sync.vendors import ANN, BOB
@@ -23,8 +24,11 @@ def test_a_feed_that_was_never_read_has_no_cursor(empty: World) -> None:
 
 
 def test_the_cursor_is_where_the_last_page_ended(empty: World) -> None:
-    for to in ("a", "b", "c"):
-        empty.do(lambda tx, to=to: bookmarks.advance(tx, empty.at, "crm", CHANGES, to, 5))
+    def read_three_pages(tx: Tx) -> None:
+        for to in ("a", "b", "c"):
+            bookmarks.advance(tx, empty.at, "crm", CHANGES, to, 5)
+
+    empty.do(read_three_pages)
 
     assert empty.do(lambda tx: bookmarks.cursor(tx, "crm", CHANGES)) == "c"
     assert empty.query("SELECT pages, holdings FROM bookmarks") == [(3, 15)]

@@ -312,8 +312,7 @@ def test_a_lost_cache_of_holdings_is_a_first_run_that_clears_nothing(world: Worl
     blocks = "SELECT number, channel, request_id FROM blocks WHERE ended_seq IS NULL"
     before = set(world.query(blocks))
 
-    for table in ("holdings", "holding_numbers", "bookmarks", "looks"):
-        world.do(lambda tx, table=table: tx.execute(f"DELETE FROM {table}"))
+    world.lose_cache("holdings", "holding_numbers", "bookmarks", "looks")
     world.restart()
     world.loops["crm"].snapshot_now()
     world.settle()
@@ -340,7 +339,7 @@ def test_a_cache_that_is_lost_while_a_write_is_under_way_still_knows_the_write_a
     world.crm.put("7", ANN, BOB)
     world.settle()
     world.text(ANN)
-    world.do(lambda tx: tx.execute("DELETE FROM holdings"))
+    world.lose_cache("holdings")
 
     world.settle()
 

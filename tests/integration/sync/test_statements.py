@@ -248,7 +248,8 @@ def test_t8_consent_and_stop_in_the_same_second_block(world: World, first: str) 
     assert said["START"].at == said["STOP"].at
 
     world.hear(said.pop(first))
-    world.hear(*said.values())
+    for other in said.values():
+        world.hear(other)
     world.settle()
 
     assert world.blocked(ANN) == {"voice", "sms"}

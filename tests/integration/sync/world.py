@@ -179,6 +179,12 @@ class World:
             "UNION ALL SELECT system, key, 'look', '', '' FROM looks"
         )
 
+    def lose_cache(self, *tables: str, system: str = "%") -> None:
+        """Rows of tables that are no projection are gone: a damaged file, a ledger restored from its events."""
+        for table in tables:
+            statement = f"DELETE FROM {table} WHERE system LIKE ?"
+            self.do(lambda tx, sql=statement: tx.execute(sql, (system,)) and None)  # type: ignore[misc]
+
     # --- what comes in --------------------------------------------------------------------------------
 
     def do(self, work: Callable[[Any], Any]) -> Any:
