@@ -84,6 +84,8 @@ class Laws(RuleBasedStateMachine):
         """(number, channel) -> events in the ledger when it was last asked for and acknowledged."""
         self.pages: list[tuple[str, Holding]] = []
         """What vendors showed once; a feed may show it again."""
+        self.hearts: dict[str, set[str]] = {}
+        """Record -> its numbers, where somebody ticked again after a reversal and nobody touched it since."""
         self.people: set[str] = set()
         """Keys on which a person ever set a flag."""
 
@@ -156,6 +158,25 @@ class Laws(RuleBasedStateMachine):
             return
         for channel in which:
             self.asked.pop((number, channel), None)
+        self.hearts = {key: found for key, found in self.hearts.items() if number not in found}
+
+    @rule(key=records)
+    def somebody_ticks_again_after_a_reversal(self, key: str) -> None:
+        """Anything newer than a reversal is a new request and wins, where the vendor has marks to tell by."""
+        row, crm = self.world.crm.rows[key], self.world.crm
+        cached = self.world.query(
+            "SELECT base_voice FROM holdings WHERE system = 'crm' AND key = ? AND written_voice IS NULL "
+            "AND written_sms IS NULL AND revision <> ''",
+            key,
+        )
+        if not crm.marks or row.gone or cached != [("set",)] or row.flags[VOICE] is not SET:
+            return
+        for number in set(row.numbers) & set(NUMBERS):
+            self.an_admin_reverses(number, CHANNELS)
+        self.people.add(key)
+        crm.person(key, CLEAR, VOICE)
+        crm.person(key, SET, VOICE)
+        self.hearts[key] = set(row.numbers) & set(NUMBERS)
 
     @rule(key=records, channel=channels, hint=st.booleans())
     def somebody_ticks(self, key: str, channel: Any, hint: bool) -> None:
@@ -168,6 +189,7 @@ class Laws(RuleBasedStateMachine):
     @rule(key=records, channel=channels, hint=st.booleans())
     def somebody_unticks(self, key: str, channel: Any, hint: bool) -> None:
         if not self.world.crm.rows[key].gone:
+            self.hearts.pop(key, None)
             self.world.crm.person(key, CLEAR, channel)
             if hint:
                 self.world.hook("crm", Look(key))
@@ -182,12 +204,14 @@ class Laws(RuleBasedStateMachine):
 
     @rule(key=records, found=st.lists(numbers, max_size=2, unique=True))
     def somebody_edits_a_record(self, key: str, found: list[str]) -> None:
+        self.hearts.pop(key, None)
         self.world.crm.rows[key].numbers = tuple(found)
         self.world.crm.feed.append(key)
 
     @rule(key=records, back=st.booleans())
     def somebody_deletes_a_record_or_brings_it_back(self, key: str, back: bool) -> None:
         row = self.world.crm.rows[key]
+        self.hearts.pop(key, None)
         if row.became is None:
             row.gone = not back
             self.world.crm.feed.append(key)
@@ -201,6 +225,10 @@ class Laws(RuleBasedStateMachine):
     @rule(key=records, op=st.sampled_from(["write", "read"]), failure=failures)
     def an_item_fails(self, key: str, op: str, failure: Any) -> None:
         self.world.crm.item_fails(op, key, failure)
+
+    @rule(number=numbers, scope=scopes, failure=failures)
+    def an_item_fails_where_nothing_can_be_read(self, number: str, scope: str, failure: Any) -> None:
+        self.world.sms.item_fails("write", f"{scope}/{number}", failure)
 
     @rule(key=records, op=st.sampled_from(["write", "read"]))
     def an_item_is_left_out_of_the_answer(self, key: str, op: str) -> None:
@@ -219,6 +247,7 @@ class Laws(RuleBasedStateMachine):
         vendor = self.world.crm
         if vendor.rows[key].gone:
             return
+        self.hearts.pop(key, None)
         kept, vendor.rows[key].flags[channel] = vendor.rows[key].flags[channel], ABSENT
         self.world.hook("crm", Look(key))
         self.world.turn("crm")
@@ -275,6 +304,7 @@ class Laws(RuleBasedStateMachine):
     def a_cache_is_lost(self, tables: tuple[str, ...]) -> None:
         """A lost base is a first run: a flag that stands there may become a request (law 8)."""
         self.world.lose_cache(*tables, system="crm")
+        self.hearts.clear()
         if "holdings" in tables:
             self.people |= {key for key, row in self.world.crm.rows.items() if SET in row.flags.values()}
         self.world.restart()
@@ -319,7 +349,12 @@ class Laws(RuleBasedStateMachine):
                 ]
                 assert read, f"{name} {d['key']} is verified, and nobody looked"
                 assert read[-1].get(d["channel"], CLEAR) == d["want"]
-        assert not [d for d in world.deliveries("sms") if d["verified_at"] is not None]
+        for d in world.deliveries("sms"):
+            assert d["verified_at"] is None, "it cannot be read"
+            if d["state"] == "accepted":
+                sent, done = (d["sent_at"] - start) / 1e6, (d["accepted_at"] - start) / 1e6
+                told = [at for at, key, _ in world.sms.written if key == d["key"]]
+                assert [at for at in told if sent - 1e-5 <= at <= done + 1e-5], f"{d['key']} was never told"
 
     @invariant()
     def law_5_whatever_is_open_has_its_hour(self) -> None:
@@ -404,6 +439,14 @@ class Laws(RuleBasedStateMachine):
         for number in NUMBERS:
             want = SET if "voice" in blocked[number] else CLEAR
             assert world.dialer.flag(f"DNC/{number}") is want, f"{number} on the dialer's list"
+        for number in NUMBERS:
+            for scope in ("MG1", "MG2"):
+                back = "SELECT 1 FROM restorations WHERE number = ? AND scope = ? AND ended_seq IS NULL"
+                if "sms" in blocked[number] and not world.query(back, number, scope):
+                    assert world.sms.flag(f"{scope}/{number}", SMS) is SET, f"{scope}/{number} was not told"
+        for key, found in self.hearts.items():
+            assert (key, VOICE) in standing, f"somebody ticked record {key} again, and it is forgotten"
+            assert all(VOICE in blocked[number] for number in found)
         for said in self.said:
             assert world.query("SELECT 1 FROM statements WHERE ref = ?", said.ref), f"{said.ref} is unheard"
 

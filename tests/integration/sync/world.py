@@ -180,7 +180,7 @@ class World:
         )
 
     def lose_cache(self, *tables: str, system: str = "%") -> None:
-        """Rows of tables that are no projection are gone: a damaged file, a ledger restored from its events."""
+        """Rows of tables that are no projection are gone: the file was damaged, or restored from events."""
         for table in tables:
             statement = f"DELETE FROM {table} WHERE system LIKE ?"
             self.do(lambda tx, sql=statement: tx.execute(sql, (system,)) and None)  # type: ignore[misc]
