@@ -51,7 +51,7 @@ def store(
                 quarantined.append((facts.name, holding.key, value, str(reading.problem), at))
                 problems[str(reading.problem)] += 1
         parsed[holding.key] = tuple(dict.fromkeys(found))
-        flags = {c: _base_after(holding, c, before) for c in Channel}
+        flags = {c: _base_after(facts, holding, c, before) for c in Channel}
         rows.append(
             (
                 facts.name,
@@ -59,8 +59,8 @@ def store(
                 before.numbers if holding.gone and before is not None else raw,
                 flags[Channel.VOICE],
                 flags[Channel.SMS],
-                _still_written(holding, Channel.VOICE, before),
-                _still_written(holding, Channel.SMS, before),
+                _still_written(facts, holding, Channel.VOICE, before),
+                _still_written(facts, holding, Channel.SMS, before),
                 revisions.keep(holding, before.revision if before else ""),
                 int(holding.gone and not facts.by_number),
                 holding.became,
@@ -101,16 +101,26 @@ def observed(holding: Holding, channel: Channel) -> Flag | None:
     return holding.flags.get(channel, Flag.CLEAR if holding.gone else None)
 
 
-def _base_after(holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
+def _ended(facts: SystemFacts, holding: Holding, channel: Channel) -> bool:
+    """A record that ended shows nothing. Should it be brought back, what was known of it still holds: else
+    our own flag on it would look like somebody's new request."""
+    return holding.gone and not facts.by_number and channel not in holding.flags
+
+
+def _base_after(facts: SystemFacts, holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
     """ABSENT as a base means that there is no field to write to, as distinct from one that has vanished."""
     said = observed(holding, channel)
-    if said is Flag.ABSENT:
+    if said is Flag.ABSENT or _ended(facts, holding, channel):
         return before.base[channel] if before else None
     return Flag.ABSENT if said is None else said
 
 
-def _still_written(holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
+def _still_written(
+    facts: SystemFacts, holding: Holding, channel: Channel, before: Cached | None
+) -> Flag | None:
     """A field that did not show leaves open what became of our write."""
+    if _ended(facts, holding, channel):
+        return before.written[channel] if before else None
     shown = holding.gone or holding.flags.get(channel, Flag.ABSENT) is not Flag.ABSENT
     return None if shown or before is None else before.written[channel]
 
@@ -147,7 +157,11 @@ def same(facts: SystemFacts, holding: Holding, before: Cached) -> bool:
         return False
     if not holding.gone and json.dumps(holding.numbers) != before.numbers:
         return False
-    return all(before.base[channel] is (observed(holding, channel) or Flag.ABSENT) for channel in channels)
+    return all(
+        before.base[channel] is (observed(holding, channel) or Flag.ABSENT)
+        for channel in channels
+        if not _ended(facts, holding, channel)
+    )
 
 
 def _flag(value: str | None) -> Flag | None:

@@ -10,7 +10,7 @@ import pytest
 from dncsync.connector import Look
 from dncsync.model import Holding
 from dncsync.sync.observe import observe
-from integration.sync.vendors import ABSENT, ANN, BOB, CID, CLEAR, SET, SILENT, SMS, VOICE
+from integration.sync.vendors import ABSENT, ANN, BOB, CID, CLEAR, SET, SILENT, SMS, VOICE, crm
 from integration.sync.world import World
 
 Make = Callable[..., World]
@@ -98,6 +98,30 @@ def test_a_record_that_comes_back_is_suppressed_again(world: World) -> None:
     world.settle()
 
     assert world.crm.flag("7", VOICE) is world.crm.flag("7", SMS) is SET
+
+
+@pytest.mark.parametrize("read_back", [True, False])
+def test_a_record_that_is_brought_back_with_our_flag_on_it_asks_for_nothing(
+    make_world: Make, read_back: bool
+) -> None:
+    """Whether we had read our write back before it was deleted or not."""
+    world = make_world(crm=lambda name, clock: crm(name, clock, read_after=30.0))
+    world.crm.put("7", ANN, BOB)
+    world.settle()
+    world.text(ANN)
+    world.run(60.0 if read_back else 5.0)
+    assert world.crm.flag("7") is SET
+
+    world.crm.rows["7"].gone = True
+    world.hook("crm", Look("7"))
+    world.settle()
+    world.crm.rows["7"].gone = False
+    world.hook("crm", Look("7"))
+    world.settle()
+
+    assert world.blocked(BOB) == set()
+    assert len(world.requests()) == 1
+    assert world.crm.flag("7") is SET
 
 
 def test_a_merged_record_hands_its_numbers_to_the_survivor_which_ends_suppressed(world: World) -> None:
