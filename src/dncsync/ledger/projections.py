@@ -22,6 +22,7 @@ TABLES = (
     "deliveries",
     "findings",
     "systems",
+    "baselines",
 )
 
 Payload = Mapping[str, Any]
@@ -277,6 +278,21 @@ def _snapshot_completed(tx: Tx, event: Event, payload: Payload) -> None:
     tx.execute("UPDATE systems SET snapshot_at = ? WHERE system = ?", (payload["started_at"], event.system))
 
 
+def _baseline_recorded(tx: Tx, event: Event, payload: Payload) -> None:
+    tx.execute(
+        "INSERT OR REPLACE INTO baselines VALUES (?,?,?,?,?,?,?)",
+        (
+            payload["detector"],
+            event.system,
+            payload["subject"],
+            json.dumps(payload["value"], sort_keys=True),
+            event.at,
+            event.actor,
+            event.seq,
+        ),
+    )
+
+
 _HANDLERS: Mapping[str, Callable[[Tx, Event, Payload], None]] = {
     "requests.recorded": _requests_recorded,
     "requests.covered": _requests_covered,
@@ -295,4 +311,5 @@ _HANDLERS: Mapping[str, Callable[[Tx, Event, Payload], None]] = {
     "finding.closed": _finding_closed,
     "system.changed": _system_changed,
     "snapshot.completed": _snapshot_completed,
+    "baseline.recorded": _baseline_recorded,
 }

@@ -254,7 +254,12 @@ def _closing_on_error(conn: Connection, path: Path) -> Iterator[None]:
             raise LedgerUnreadable(path, what, mend) from None
         if isinstance(error, sqlite3.DatabaseError):
             raise LedgerUnreadable(path, *_explain(error)) from error
+        if isinstance(error, UnicodeDecodeError):  # a changed byte in a text
+            raise LedgerUnreadable(path, *_DAMAGED) from error
         raise
+
+
+_DAMAGED = ("is damaged", "restore it from a backup and run `dncsync ledger verify` on that")
 
 
 def _explain(error: Error) -> tuple[str, str]:
@@ -262,7 +267,7 @@ def _explain(error: Error) -> tuple[str, str]:
     if "not a database" in text:
         return "is not a database", "give the path of a dncsync ledger, or restore it from a backup"
     if "malformed" in text:
-        return "is damaged", "restore it from a backup and run `dncsync ledger verify` on that"
+        return _DAMAGED
     if "locked" in text:
         return "is locked by another program", "close whatever else has it open for writing"
     if "readonly" in text or "unable to open" in text:

@@ -107,6 +107,15 @@ class Calls:
         self._judge([])
         return found[0] if found else None
 
+    def ask(self, question: Callable[[], T]) -> T | Failure:
+        """A chore's own call, e.g. `connector.describe`, in the background lane; its failure as a value."""
+        found: list[T] = []
+        failure = self._collect(found, lambda: (question(),), Lane.BACKGROUND)
+        if failure is not None:
+            return failure
+        self._judge([])
+        return found[0]
+
     def _collect(self, into: list[T], call: Callable[[], Iterable[T]], lane: Lane) -> Failure | None:
         try:
             with self._lanes(lane):

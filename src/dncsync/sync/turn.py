@@ -7,14 +7,17 @@ that they wait for at most one. The loop keeps nothing that the ledger does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from dncsync.budget import Lane
 from dncsync.clock import Clock, to_micros
 from dncsync.connector import Connector, Failure, Page
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
+from dncsync.ledger.sqlite import LedgerError
 from dncsync.ledger.writer import Tx, Writer
 from dncsync.model import Flag
 from dncsync.sync.breaker import Breaker, State
@@ -34,10 +37,23 @@ from dncsync.sync.readback import due_reads, next_due, reads_failed
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts
 
+log = logging.getLogger(__name__)
+
 DAILY = Pace()
 """A full comparison a day."""
 IDLE = 30.0
 """Seconds: the longest a loop sleeps without looking at the ledger."""
+
+
+class Chore(Protocol):
+    """Something that a loop does for others between its own work, last in a turn and in the background lane:
+    a look at the vendor's schema, a slice of a comparison. It makes at most a few vendor calls at a time."""
+
+    def wait(self) -> float:
+        """Seconds until it wants to run; 0.0: now."""
+
+    def run(self, calls: Calls) -> None:
+        """Does one piece. What it raises is logged and ends this piece only."""
 
 
 class SystemLoop:
@@ -54,8 +70,10 @@ class SystemLoop:
         *,
         lanes: Callable[[Lane], AbstractContextManager[None]] = no_lanes,
         pace: Pace = DAILY,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self.facts = facts
+        self._chores = tuple(chores)
         self.tally = Tally()
         self._calls = Calls(facts, connector, writer, clock, lanes)
         self._following = Following(facts, self._calls, writer, clock, pace, self._take_page)
@@ -107,6 +125,7 @@ class SystemLoop:
             self._read,
             lambda due: self._following.changes(),
             lambda due: self._following.snapshot_page(),
+            lambda due: self._do_chore(),
         )
         for stage in stages:
             while due.opt_outs and self._write(Flag.SET, backfill=False):
@@ -128,10 +147,23 @@ class SystemLoop:
     def _idle(self) -> float:
         due = self._writer.call(lambda tx: next_due(tx, self.facts))
         waits = [IDLE, *self._following.waits()]
+        waits += [max(chore.wait(), self._calls.background_wait()) for chore in self._chores]
         if due is not None:
             # What is due already and was not done now waits until the vendor takes background calls again.
             waits.append(max((due - self._at()) / SECOND, min(self._calls.background_wait(), 1.0)))
         return max(0.001, min(waits))
+
+    def _do_chore(self) -> bool:
+        chore = next((chore for chore in self._chores if chore.wait() <= 0), None)
+        if chore is None or not self._background():
+            return False
+        try:
+            chore.run(self._calls)
+        except LedgerError:
+            raise  # ours to mend: the loop rests
+        except Exception:
+            log.exception("a chore failed; it is tried again in its time", extra={"system": self.facts.name})
+        return True
 
     def _background(self) -> bool:
         return self._calls.background_wait() <= 0
@@ -297,4 +329,4 @@ class SystemLoop:
         return to_micros(self._clock.now())
 
 
-__all__ = ["Pace", "SystemLoop", "no_lanes"]
+__all__ = ["Chore", "Pace", "SystemLoop", "no_lanes"]
