@@ -250,8 +250,6 @@ class Batch:
     ids: Mapping[str, tuple[int, ...]]
     """key -> delivery ids."""
     attempts: Mapping[int, int]
-    urgent: bool
-    """Fresh opt-outs: they may use the kept share of the budget."""
 
 
 def begin_write(
@@ -309,7 +307,6 @@ def begin_write(
         changes=tuple(changes),
         ids={key: tuple(p[0] for p in parts) for key, parts in by_key.items()},
         attempts={row[0]: row[3] + 1 for row in rows},
-        urgent=want is Flag.SET and not backfill,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from dncsync.budget import Lane
@@ -25,6 +26,7 @@ from dncsync.sync.calls import Calls, no_lanes
 from dncsync.sync.deliveries import (
     FIND,
     SECOND,
+    Batch,
     Jitter,
     Pending,
     begin_write,
@@ -54,6 +56,12 @@ class Chore(Protocol):
 
     def run(self, calls: Calls) -> None:
         """Does one piece. What it raises is logged and ends this piece only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    due: Pending
+    opt_outs: Batch | None
 
 
 class SystemLoop:
@@ -118,31 +126,45 @@ class SystemLoop:
             return wait
         probing = self.breaker.state is not State.UP
         busy = False
-        due = self._pending()
-        stages = (
+        stages: tuple[Callable[[Pending], bool], ...] = (
             self._clear,
             self._backfill,
             self._read,
             lambda due: self._following.changes(),
             lambda due: self._following.snapshot_page(),
             lambda due: self._do_chore(),
+            lambda due: False,  # opt-outs that came during the last of them
         )
+        ready = self._next()
         for stage in stages:
-            while due.opt_outs and self._write(Flag.SET, backfill=False):
+            while ready.opt_outs is not None:
+                busy = True
+                end = self._send(ready.opt_outs, Lane.OPT_OUT)
+                if probing or self._calls.wait() > 0:
+                    self._writer.call(end)
+                    return self._calls.wait()
+                ready = self._next(end)
+            if stage(ready.due):
                 busy = True
                 if probing or self._calls.wait() > 0:
                     return self._calls.wait()
-                due = self._pending()
-            if stage(due):
-                busy = True
-                if probing or self._calls.wait() > 0:
-                    return self._calls.wait()
-                due = self._pending()
+                ready = self._next()
         return 0.0 if busy else self._idle()
 
-    def _pending(self) -> Pending:
+    def _next(self, end: Callable[[Tx], None] | None = None) -> _Next:
+        """What is due now, and fresh opt-outs as a batch that is recorded as being sent: it must be sent.
+        `end`: records what became of the call before, in the same transaction: an opt-out waits for every
+        commit in its way."""
         at = self._at()
-        return self._writer.call(lambda tx: pending(tx, at, self.facts.name))
+
+        def look_up(tx: Tx) -> _Next:
+            if end is not None:
+                end(tx)
+            due = pending(tx, at, self.facts.name)
+            batch = begin_write(tx, at, self.facts, Flag.SET, backfill=False) if due.opt_outs else None
+            return _Next(due, batch)
+
+        return self._writer.call(look_up)
 
     def _idle(self) -> float:
         due = self._writer.call(lambda tx: next_due(tx, self.facts))
@@ -180,10 +202,14 @@ class SystemLoop:
         )
         if batch is None:
             return False
-        results = self._calls.write(batch.changes, Lane.OPT_OUT if batch.urgent else Lane.BACKGROUND)
-        at = self._at()
-        self._writer.call(lambda tx: end_write(tx, at, self.facts, batch, results, self._jitter))
+        self._writer.call(self._send(batch, Lane.BACKGROUND))
         return True
+
+    def _send(self, batch: Batch, lane: Lane) -> Callable[[Tx], None]:
+        """Makes the call, and returns what records its outcome."""
+        results = self._calls.write(batch.changes, lane)
+        at = self._at()
+        return lambda tx: end_write(tx, at, self.facts, batch, results, self._jitter)
 
     def _clear(self, due: Pending) -> bool:
         """A clear is written only after a fresh read of that holding (design section 3)."""
