@@ -14,6 +14,8 @@ from dncsync.sync import findings, revisions
 from dncsync.sync.topology import SystemFacts
 from dncsync.sync.will import chunks, marks
 
+_UNDER_WAY = ("sent", "accepted")
+
 
 @dataclass(slots=True)
 class Cached:
@@ -142,7 +144,25 @@ def load(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, Cached]:
                 revision,
                 bool(gone),
             )
+    _add_writes_under_way(tx, facts, [key for key in keys if key not in found], found)
     return found
+
+
+def _add_writes_under_way(tx: Tx, facts: SystemFacts, keys: Sequence[str], found: dict[str, Cached]) -> None:
+    """Where the cache was lost while a write was under way, the delivery still knows it as ours."""
+    writing = f"FROM deliveries WHERE system = ? AND open = 1 AND state IN ({marks(_UNDER_WAY)})"
+    under_way = (facts.name, *_UNDER_WAY)
+    if not keys or tx.execute(f"SELECT 1 {writing} LIMIT 1", under_way).fetchone() is None:
+        return
+    for chunk in chunks(keys):
+        rows = tx.execute(
+            f"SELECT key, channel, want {writing} AND key IN ({marks(chunk)})",
+            (*under_way, *chunk),
+        )
+        for key, channel, want in rows:
+            none: dict[Channel, Flag | None] = dict.fromkeys(Channel)
+            known = found.setdefault(key, Cached("", none, dict(none), "", False))
+            known.written[Channel(channel)] = Flag(want)
 
 
 def same(facts: SystemFacts, holding: Holding, before: Cached) -> bool:

@@ -16,6 +16,7 @@ from dncsync.model import Channel, Flag, Role
 from dncsync.numbers import mask_text
 from dncsync.rules import must_write
 from dncsync.sync import findings
+from dncsync.sync.handover import Handover
 from dncsync.sync.topology import SystemFacts, Topology
 from dncsync.sync.will import chunks, desired, marks
 
@@ -164,7 +165,18 @@ def settle(
                 "deliveries.opened", at, {"deliveries": opened}, system=facts.name, numbers=unique(numbers)
             ),
         )
+        if not backfill:
+            _hand_over(tx, at, topology, facts)
         tx.after_commit(lambda: topology.wake([facts.name]))
+
+
+def _hand_over(tx: Tx, at: int, topology: Topology, facts: SystemFacts) -> None:
+    handover: Handover[Batch] | None = topology.handovers.get(facts.name)
+    if handover is None or not handover.claim():
+        return
+    batch = begin_write(tx, at, facts, Flag.SET, backfill=False)
+    if batch is not None:
+        tx.after_commit(lambda: handover.give(batch))
 
 
 def _listed(tx: Tx, system: str) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dncsync.connector import Capabilities, Unit
+from dncsync.sync.handover import Handover
 
 
 def no_keys(number: str) -> tuple[str, ...]:
@@ -40,6 +42,8 @@ class Topology(Mapping[str, SystemFacts]):
 
     systems: Mapping[str, SystemFacts]
     wake: Callable[[Iterable[str]], None] = field(default=lambda systems: None)
+    handovers: dict[str, Handover[Any]] = field(default_factory=dict)
+    """To loops that may take fresh opt-outs straight from a commit; those of this process's loops."""
 
     def __getitem__(self, name: str) -> SystemFacts:
         return self.systems[name]

@@ -34,12 +34,15 @@ from dncsync.sync.deliveries import (
     pending,
 )
 from dncsync.sync.following import Following, Pace
+from dncsync.sync.handover import Handover
 from dncsync.sync.observe import Tally, observe
 from dncsync.sync.readback import due_reads, next_due, reads_failed
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts
 
 log = logging.getLogger(__name__)
+
+NOTHING = Pending(opt_outs=False, clears=False, backfill=False, reads=False)
 
 DAILY = Pace()
 """A full comparison a day."""
@@ -85,6 +88,8 @@ class SystemLoop:
         self.tally = Tally()
         self._calls = Calls(facts, connector, writer, clock, lanes)
         self._following = Following(facts, self._calls, writer, clock, pace, self._take_page)
+        self._handover: Handover[Batch] = Handover()
+        intake.topology.handovers[facts.name] = self._handover
         self._writer = writer
         self._intake = intake
         self._clock = clock
@@ -149,20 +154,29 @@ class SystemLoop:
                 if probing or self._calls.wait() > 0:
                     return self._calls.wait()
                 ready = self._next()
-        return 0.0 if busy else self._idle()
+        if busy:
+            return 0.0
+        pause = self._idle()
+        if not probing:
+            self._handover.offer()
+        return pause
 
     def _next(self, end: Callable[[Tx], None] | None = None) -> _Next:
         """What is due now, and fresh opt-outs as a batch that is recorded as being sent: it must be sent.
         `end`: records what became of the call before, in the same transaction: an opt-out waits for every
         commit in its way."""
+        given = self._handover.take()
+        if given is not None and end is None:
+            return _Next(NOTHING, given)
         at = self._at()
 
         def look_up(tx: Tx) -> _Next:
             if end is not None:
                 end(tx)
             due = pending(tx, at, self.facts.name)
-            batch = begin_write(tx, at, self.facts, Flag.SET, backfill=False) if due.opt_outs else None
-            return _Next(due, batch)
+            if given is None and due.opt_outs:
+                return _Next(due, begin_write(tx, at, self.facts, Flag.SET, backfill=False))
+            return _Next(due, given)
 
         return self._writer.call(look_up)
 

@@ -8,7 +8,8 @@ import pytest
 
 from dncsync.budget import Lane
 from dncsync.connector import Failure, FailureKind, Look
-from dncsync.sync.breaker import AUTH_PAUSE, FIRST_PAUSE
+from dncsync.ledger.writer import Tx
+from dncsync.sync.breaker import AUTH_PAUSE, FIRST_PAUSE, State
 from integration.sync.vendors import (
     ANN,
     BOB,
@@ -19,6 +20,7 @@ from integration.sync.vendors import (
     SET,
     SILENT,
     UNREACHABLE,
+    VOICE,
     Call,
     crm,
 )
@@ -347,3 +349,74 @@ def test_a_clear_waits_for_background_time_and_an_opt_out_does_not(alone: World)
     alone.settle()
 
     assert alone.crm.flag("7") is CLEAR
+
+
+# --- from a commit straight to an idle loop -------------------------------------------------------------
+
+
+def head_of(world: World) -> int:
+    return int(world.query("SELECT max(seq) FROM events")[0][0])
+
+
+def test_an_opt_out_that_finds_its_loop_idle_is_sent_without_a_second_commit(alone: World) -> None:
+    alone.block(ANN)
+
+    assert alone.delivery("crm", "7")["state"] == "sent", "recorded as being sent when it became known"
+    assert alone.crm.ops() == []
+
+    head = head_of(alone)
+    heads: list[int] = []
+    alone.crm.before_call = lambda call: heads.append(head_of(alone))
+    alone.turn("crm")
+
+    assert alone.crm.ops()[0] == "write"
+    assert heads[0] == head
+
+
+def test_a_process_killed_before_it_sent_what_it_was_given_reads_and_sends_again(alone: World) -> None:
+    alone.block(ANN)
+    alone.restart()
+    alone.settle()
+
+    assert alone.crm.flag("7") is SET
+    assert alone.delivery("crm", "7")["state"] == "verified"
+    assert alone.crm.ops().index("read") < alone.crm.ops().index("write"), "settled by reading first"
+
+
+def test_what_was_rolled_back_is_not_given(alone: World) -> None:
+    def fail(tx: Tx) -> None:
+        alone.intake.block(tx, alone.at, ANN, VOICE, actor="admin", source="admin")
+        raise RuntimeError("the caller gives up")
+
+    with pytest.raises(RuntimeError, match="gives up"):
+        alone.do(fail)
+    alone.work()
+    assert alone.crm.ops() == []
+
+    alone.block(ANN)
+    alone.settle()
+    assert alone.delivery("crm", "7")["state"] == "verified"
+
+
+def test_of_two_opt_outs_between_turns_the_second_goes_with_the_next_batch(alone: World) -> None:
+    alone.block(ANN)
+    alone.block("+13125551000")
+
+    states = [alone.delivery("crm", key)["state"] for key in ("7", "10")]
+    assert states == ["sent", "due"]
+    alone.turn("crm")
+
+    assert alone.crm.ops()[:2] == ["write", "write"]
+
+
+def test_a_loop_that_may_not_call_is_given_nothing(alone: World) -> None:
+    alone.crm.calls_fail("read", LOCKED_OUT)
+    alone.hook("crm", Look("7"))
+    alone.work()
+    assert alone.loops["crm"].breaker.state is State.UNAUTHORISED
+
+    alone.block(ANN)
+
+    assert alone.delivery("crm", "7")["state"] == "due"
+    alone.settle()
+    assert alone.delivery("crm", "7")["state"] == "verified"
