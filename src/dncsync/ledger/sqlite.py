@@ -266,7 +266,7 @@ def _explain(error: Error) -> tuple[str, str]:
     text = str(error)
     if "not a database" in text:
         return "is not a database", "give the path of a dncsync ledger, or restore it from a backup"
-    if "malformed" in text:
+    if "malformed" in text or "decode" in text:
         return _DAMAGED
     if "locked" in text:
         return "is locked by another program", "close whatever else has it open for writing"

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from dncsync import numbers
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding
@@ -14,6 +16,7 @@ from dncsync.sync import findings, revisions
 from dncsync.sync.topology import SystemFacts
 from dncsync.sync.will import chunks, marks
 
+_VOICE, _SMS = Channel.VOICE, Channel.SMS
 _UNDER_WAY = ("sent", "accepted")
 
 
@@ -41,7 +44,7 @@ def store(
     rows, links, quarantined, moved = [], [], [], []
     problems: Counter[str] = Counter()
     for holding, before in accepted:
-        found, raw = [], json.dumps(holding.numbers)
+        found, raw = [], _as_kept(holding.numbers)
         if before is not None and before.numbers != raw and not holding.gone:
             moved.append((facts.name, holding.key))
         for value in holding.numbers:
@@ -50,19 +53,19 @@ def store(
                 found.append(reading.number)
                 links.append((reading.number, facts.name, holding.key))
             elif reading.problem is not None and reading.problem is not numbers.Problem.EMPTY:
+                value = value.encode("utf-8", "replace").decode()  # half an emoji is no text
                 quarantined.append((facts.name, holding.key, value, str(reading.problem), at))
                 problems[str(reading.problem)] += 1
         parsed[holding.key] = tuple(dict.fromkeys(found))
-        flags = {c: _base_after(facts, holding, c, before) for c in Channel}
         rows.append(
             (
                 facts.name,
                 holding.key,
                 before.numbers if holding.gone and before is not None else raw,
-                flags[Channel.VOICE],
-                flags[Channel.SMS],
-                _still_written(facts, holding, Channel.VOICE, before),
-                _still_written(facts, holding, Channel.SMS, before),
+                _base_after(facts, holding, _VOICE, before),
+                _base_after(facts, holding, _SMS, before),
+                _still_written(facts, holding, _VOICE, before) if before else None,
+                _still_written(facts, holding, _SMS, before) if before else None,
                 revisions.keep(holding, before.revision if before else ""),
                 int(holding.gone and not facts.by_number),
                 holding.became,
@@ -98,6 +101,14 @@ def store(
     return parsed
 
 
+def _as_kept(values: Sequence[str]) -> str:
+    """Phone values as received, as the cache has them."""
+    try:
+        return orjson.dumps(values).decode()
+    except TypeError:  # half an emoji in a vendor's JSON
+        return json.dumps(values)
+
+
 def observed(holding: Holding, channel: Channel) -> Flag | None:
     """What the holding says of the channel; None: it has no such field (a lead without an SMS box)."""
     return holding.flags.get(channel, Flag.CLEAR if holding.gone else None)
@@ -117,14 +128,12 @@ def _base_after(facts: SystemFacts, holding: Holding, channel: Channel, before: 
     return Flag.ABSENT if said is None else said
 
 
-def _still_written(
-    facts: SystemFacts, holding: Holding, channel: Channel, before: Cached | None
-) -> Flag | None:
+def _still_written(facts: SystemFacts, holding: Holding, channel: Channel, before: Cached) -> Flag | None:
     """A field that did not show leaves open what became of our write."""
     if _ended(facts, holding, channel):
-        return before.written[channel] if before else None
+        return before.written[channel]
     shown = holding.gone or holding.flags.get(channel, Flag.ABSENT) is not Flag.ABSENT
-    return None if shown or before is None else before.written[channel]
+    return None if shown else before.written[channel]
 
 
 def load(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, Cached]:
@@ -175,7 +184,7 @@ def same(facts: SystemFacts, holding: Holding, before: Cached) -> bool:
         for channel in channels
     ):
         return False
-    if not holding.gone and json.dumps(holding.numbers) != before.numbers:
+    if not holding.gone and _as_kept(holding.numbers) != before.numbers:
         return False
     return all(
         before.base[channel] is (observed(holding, channel) or Flag.ABSENT)

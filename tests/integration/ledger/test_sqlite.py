@@ -229,3 +229,15 @@ def test_which_sqlite_has_the_wal_reset_bug() -> None:
 
 def test_migrations_are_known_in_order() -> None:
     assert [m.version for m in migrations.known()] == list(range(1, len(migrations.known()) + 1))
+
+
+@pytest.mark.parametrize("text", [b"0001_events.sql", b"tableschema_migrations"])
+def test_a_changed_byte_in_the_schemas_own_record_is_one_line(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "ledger.sqlite"
+    connect_writer(path, create=True, now=1).close()
+    whole = path.read_bytes()
+    at = whole.index(text)
+    path.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+
+    with pytest.raises(LedgerUnreadable, match="is damaged"):
+        connect_writer(path)

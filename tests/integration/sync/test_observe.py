@@ -385,3 +385,17 @@ def test_a_tick_on_a_record_that_ended_before_we_saw_it_is_still_somebodys_reque
     assert world.blocked(ANN) == {"voice", "sms"}
     assert world.deliveries("crm") == [], "nothing is written onto a record that ended"
     assert world.dialer.flag(f"DNC/{ANN}") is SET
+
+
+def test_half_an_emoji_in_a_phone_field_keeps_no_page_out(world: World) -> None:
+    world.crm.put("7", "call \ud83d", ANN)
+    world.crm.put("8", BOB)
+    world.settle()
+
+    world.text(ANN)
+    world.text(BOB)
+    world.settle()
+
+    assert world.crm.flag("7") is SET
+    assert world.crm.flag("8") is SET
+    assert world.query("SELECT raw FROM quarantine") == [("call ?",)]
