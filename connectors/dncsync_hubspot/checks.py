@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dncsync.connector import (
+    Aspect,
     Failure,
     FailureKind,
     FieldCheck,
@@ -17,12 +18,23 @@ from dncsync.connector import (
     VendorError,
 )
 from dncsync_hubspot.client import Json, Wire
+from dncsync_hubspot.errors import Refused
 from dncsync_hubspot.settings import FlagProperty, HubSpotSettings, Shape
 
 CLOCK_SLACK = 60.0
 """Seconds by which our clock may differ from HubSpot's."""
 V3_ENDS = datetime(2027, 9, 30, tzinfo=UTC)
 """After September 2027 v1 to v3 get no fixes (sheet 1.2)."""
+NEEDED_SCOPES = frozenset(
+    {
+        "crm.objects.contacts.read",
+        "crm.objects.contacts.write",
+        "crm.schemas.contacts.read",
+    }
+)
+SENSITIVE = "crm.objects.contacts."
+"""Sensitive data has scopes of its own, whose names changed before (sheet 1.4); none of them is called more
+than needed."""
 _TEXT = ("string", "phone_number")
 _WHERE = "Settings > Data Management > Properties > Contact properties"
 
@@ -37,6 +49,8 @@ class Need:
     options: tuple[str, ...] = ()
     """Option values that must exist."""
     writable: bool = True
+    option: str = ""
+    """The option of the configuration that names it."""
 
     @property
     def words(self) -> str:
@@ -50,21 +64,20 @@ class Need:
 def needs_of(settings: HubSpotSettings) -> tuple[Need, ...]:
     """The field contract of a configuration."""
     needs: dict[str, Need] = {}
-    for flag in settings.flags.values():
+    for channel, flag in settings.flags.items():
         before = needs.get(flag.property)
-        need = _need(flag)
+        need = replace(_need(flag), option=f"flags.{channel}.property")
         if before is not None:  # two options of one multi-checkbox
-            need = Need(need.name, need.types, tuple(dict.fromkeys((*before.options, *need.options))))
+            need = replace(before, options=tuple(dict.fromkeys((*before.options, *need.options))))
         needs[flag.property] = need
         if flag.opted_in_property:
-            needs[flag.opted_in_property] = Need(flag.opted_in_property, need.types)
+            option = f"flags.{channel}.opted_in_property"
+            needs[flag.opted_in_property] = Need(flag.opted_in_property, need.types, option=option)
     for name in settings.phone_properties:
-        needs[name] = Need(name, _TEXT, writable=False)
-    for text in (settings.companions.source, settings.companions.request_id):
-        if text:
-            needs[text] = Need(text, ("string",))
-    if settings.companions.date:
-        needs[settings.companions.date] = Need(settings.companions.date, ("date",))
+        needs[name] = Need(name, _TEXT, writable=False, option="phone_properties")
+    for option, types in (("source", ("string",)), ("request_id", ("string",)), ("date", ("date",))):
+        if text := getattr(settings.companions, option):
+            needs[text] = Need(text, types, option=f"companions.{option}")
     return tuple(needs.values())
 
 
@@ -145,7 +158,9 @@ def fingerprint(definition: Json) -> dict[str, Any]:
 
 def _missing(need: Need, archived: Json | None, present: Sequence[Json], wire: Wire) -> FieldCheck:
     name = f"contacts.{need.name}"
-    if archived is not None:
+    label = str(archived.get("label", "")) if archived is not None else ""
+    successor = next((d for d in present if _resembles(need, d, label)), None)
+    if archived is not None and successor is None:
         mend = f"restore {need.name} in {_WHERE} > Archived properties (possible for 90 days)"
         return FieldCheck(
             name,
@@ -163,11 +178,15 @@ def _missing(need: Need, archived: Json | None, present: Sequence[Json], wire: W
         )
         seen = "sensitive data, left out of answers"
         return FieldCheck(name, FieldStatus.HIDDEN, need.words, seen, mend, fingerprint(sensitive))
-    successor = next((d for d in present if _resembles(need, d)), None)
     if successor is not None:
         other = str(successor.get("name"))
-        mend = f"if {other} took its place, put it in the configuration; else create {need.name} again"
-        return FieldCheck(name, FieldStatus.RENAMED, need.words, f"gone; {other} looks alike", mend)
+        seen = f"{'archived' if archived is not None else 'gone'}; {other} looks alike"
+        mend = f"if {other} took its place, set {need.option} to {other!r} in the configuration; else " + (
+            f"restore {need.name} in {_WHERE} > Archived properties"
+            if archived
+            else f"create {need.name} again"
+        )
+        return FieldCheck(name, FieldStatus.RENAMED, need.words, seen, mend)
     mend = (
         f"create it in {_WHERE} > Create property: internal name {need.name}, {need.words}; if it exists, "
         "the app may lack the scope crm.objects.contacts.sensitive.read"
@@ -175,14 +194,17 @@ def _missing(need: Need, archived: Json | None, present: Sequence[Json], wire: W
     return FieldCheck(name, FieldStatus.MISSING, need.words, "not there", mend)
 
 
-def _resembles(need: Need, definition: Json) -> bool:
-    """A property with nearly this name or label, and the needed type: HubSpot cannot rename (sheet 2.4)."""
+def _resembles(need: Need, definition: Json, label: str = "") -> bool:
+    """A property with nearly this name or label, or the label that the archived one has, and the needed type:
+    HubSpot cannot rename (sheet 2.4)."""
     if fingerprint(definition)["calculated"]:
         return False
     if not any(w.split("/")[0] == str(definition.get("type")) for w in need.types):
         return False
     letters = _letters(need.name)
     likely = (_letters(str(definition.get("name", ""))), _letters(str(definition.get("label", ""))))
+    if label and _letters(label) == likely[1]:
+        return True
     return any(one and (one.startswith(letters) or letters.startswith(one)) for one in likely)
 
 
@@ -201,15 +223,21 @@ def probe(wire: Wire, settings: HubSpotSettings, now: datetime) -> Probe:
     try:
         account = wire.account()
         portal = str(account.get("portalId", "unknown"))
-        checks.append(ProbeCheck("access token", True, f"portal {portal}, {account.get('accountType', '')}"))
+        seen = f"portal {portal}, {account.get('accountType', '')}"
+        checks.append(ProbeCheck("access token", True, seen, about=Aspect.CREDENTIALS))
     except VendorError as error:
         if error.failure.kind is not FailureKind.UNAUTHORISED:
             raise
-        checks.append(ProbeCheck("access token", False, error.failure.message, _scope_mend(error.failure)))
+        # 403: the token is good, but not for account information, which no sync needs.
+        refused = isinstance(error, Refused) and error.status == 403
+        about = Aspect.SCOPE if refused else Aspect.CREDENTIALS
+        mend = _scope_mend(error.failure)
+        checks.append(ProbeCheck("access token", False, error.failure.message, mend, about))
     checks.append(_tried("scope crm.objects.contacts.read", lambda: wire.page(None, ("hs_object_id",), 1)))
     checks.append(_tried("search", wire.try_search))
     checks.append(_tried("property definitions", wire.definitions))
     checks.append(_write_scope(wire))
+    checks += _excess(wire, settings)
     checks.append(_portal(settings, str(account.get("portalId", ""))))
     checks.append(_api(settings, now))
     checks.append(_clock(wire, now))
@@ -217,7 +245,8 @@ def probe(wire: Wire, settings: HubSpotSettings, now: datetime) -> Probe:
     if wire.daily_seen is not None:
         left, daily = wire.daily_seen
         mend = "find out which app spends the day's calls, or buy the API Limit Increase"
-        checks.append(ProbeCheck("daily calls", left > daily * 0.1, f"{left} of {daily} left", mend))
+        seen = f"{left} of {daily} left"
+        checks.append(ProbeCheck("daily calls", left > daily * 0.1, seen, mend, Aspect.LIMIT))
     if settings.client_secret is None:
         checks.append(ProbeCheck("webhooks", True, "not set up (no client_secret): changes come by polling"))
     return Probe(str(account.get("portalId", "unknown")), tuple(checks), wire.last_date)
@@ -227,8 +256,10 @@ def _tried(name: str, call: Callable[[], object]) -> ProbeCheck:
     try:
         call()
     except VendorError as error:
-        return ProbeCheck(name, False, error.failure.message, _scope_mend(error.failure))
-    return ProbeCheck(name, True, "works")
+        if error.failure.kind not in (FailureKind.UNAUTHORISED, FailureKind.REJECTED):
+            raise
+        return ProbeCheck(name, False, error.failure.message, _scope_mend(error.failure), Aspect.SIGHT)
+    return ProbeCheck(name, True, "works", about=Aspect.SIGHT)
 
 
 def _write_scope(wire: Wire) -> ProbeCheck:
@@ -239,8 +270,26 @@ def _write_scope(wire: Wire) -> ProbeCheck:
     except VendorError as failed:
         return ProbeCheck(name, False, failed.failure.message, _scope_mend(failed.failure))
     if error is not None and error.status in (401, 403):
-        return ProbeCheck(name, False, error.failure.message, _scope_mend(error.failure))
-    return ProbeCheck(name, error is None or error.status == 400, "works" if error is None else "understood")
+        return ProbeCheck(name, False, error.failure.message, _scope_mend(error.failure), Aspect.SCOPE)
+    ok = error is None or error.status == 400
+    return ProbeCheck(name, ok, "works" if error is None else "understood", about=Aspect.SCOPE)
+
+
+def _excess(wire: Wire, settings: HubSpotSettings) -> list[ProbeCheck]:
+    """Scopes beyond those that are needed, where HubSpot tells them (sheet 1.3: UNCONFIRMED)."""
+    granted = wire.granted_scopes()
+    if granted is None:
+        return []
+    more = sorted(
+        scope for scope in granted - NEEDED_SCOPES if not scope.startswith(SENSITIVE) and scope != "oauth"
+    )
+    if not more:
+        return []
+    mend = (
+        "in HubSpot, Settings > Integrations > Service Keys (or your private app) > Scopes, take out "
+        f"{', '.join(more)}: a key that leaks should open no more than it must"
+    )
+    return [ProbeCheck("scopes", True, f"more than needed: {', '.join(more)}", mend, Aspect.EXCESS)]
 
 
 def _scope_mend(failure: Failure) -> str:
@@ -261,7 +310,8 @@ def _portal(settings: HubSpotSettings, portal: str) -> ProbeCheck:
 def _api(settings: HubSpotSettings, now: datetime) -> ProbeCheck:
     ended = settings.api == "v3" and now > V3_ENDS
     seen = settings.api + (" (unsupported after September 2027)" if settings.api == "v3" else "")
-    return ProbeCheck("API paths", not ended, seen, 'set api = "2026-03"' if ended else "")
+    mend = 'set api = "2026-03"' if ended else ""
+    return ProbeCheck("API paths", not ended, seen, mend, Aspect.VERSION)
 
 
 def _clock(wire: Wire, now: datetime) -> ProbeCheck:

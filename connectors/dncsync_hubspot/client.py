@@ -7,6 +7,7 @@ a trap (sheet section 0, items 3 to 5 and 11): no default timeout, silent retrie
 from __future__ import annotations
 
 import email.utils
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,8 +25,9 @@ from dncsync.budget import Lane
 from dncsync.clock import EPOCH
 from dncsync.connector import Context, Failure, FailureKind, Limit, VendorError
 from dncsync.http import LONGEST_WAIT, HttpDoor
+from dncsync.shapes import Answers
 from dncsync_hubspot.errors import DAILY_WAIT, TEN_SECONDLY_WAIT, Refused, json_value, refused
-from dncsync_hubspot.settings import HubSpotSettings
+from dncsync_hubspot.settings import HubSpotSettings, Shape
 
 HOST = "https://api.hubapi.com"
 LIST_PAGE = 100
@@ -62,6 +64,39 @@ def limits_used(method: str, path: str) -> tuple[str, ...]:
     return ("search",) if path.endswith("/search") else ("burst",)
 
 
+# What comes and goes by HubSpot's own description (sheet 3 to 5). Property history depends on the contact.
+_OPTIONAL = (
+    "paging",
+    "errors",
+    "numErrors",
+    "results[].propertiesWithHistory",
+    "results[].archivedAt",
+    "results[].url",
+    "results[].hubspotDefined",
+    "results[].objectWriteTraceId",
+)
+
+
+def answers_of(settings: HubSpotSettings) -> Answers:
+    """What is known of HubSpot's JSON beforehand; a flag with another value is drift (sheet 6.1, D3)."""
+    enums: dict[str, frozenset[str]] = {}
+    for flag in settings.flags.values():
+        if flag.shape in (Shape.CHECKBOX, Shape.ENUMERATION):
+            known = {*flag.true_values, *flag.false_values, flag.clear_value or "", "", "true", "false"}
+            enums[f"results[].properties.{flag.property}"] = frozenset(known)
+    return Answers(_asked, frozenset(_OPTIONAL), enums)
+
+
+def _asked(request: httpx.Request) -> str:
+    """A mark of the properties that were asked for: the same route answers with other keys to others."""
+    named = [*request.url.params.get_list("properties"), *request.url.params.get_list("archived")]
+    if request.method == "POST":
+        body = json_value(request.content)
+        if isinstance(body, dict):
+            named += [str(body.get("properties")), str(bool(body.get("propertiesWithHistory")))]
+    return f"{zlib.crc32(' '.join(named).encode()):08x}"
+
+
 class Wire:
     """One portal's API: every call returns checked JSON or raises `VendorError`. Thread-safe."""
 
@@ -83,6 +118,7 @@ class Wire:
             classify=limits_used,
             reroute={HOST: settings.base_url} if settings.base_url else None,
             on_response=self._learn,
+            answers=answers_of(settings),
         )
         pool = _Pool(self.door, settings.api, self._before)
         # No retries in the SDK: one call is one request, and its failure is the door's (sheet 10.1).
@@ -185,6 +221,19 @@ class Wire:
     def account(self) -> Json:
         """Whose token this is: `portalId`, `timeZone`, `accountType`. Not in the SDK."""
         return self._direct("GET", "/account-info/v3/details")
+
+    def granted_scopes(self) -> frozenset[str] | None:
+        """The token's scopes; None where HubSpot does not tell. Body and answer are UNCONFIRMED (sheet 1.3),
+        and not every kind of token has them: so whatever is odd says nothing. Not in the SDK."""
+        body = {"tokenKey": self._token.get_secret_value()}
+        try:
+            answer = self._direct("POST", "/oauth/v2/private-apps/get/access-token-info", body)
+        except VendorError as error:
+            if error.failure.kind in (FailureKind.RATE_LIMITED, FailureKind.TRANSIENT):
+                raise
+            return None
+        scopes = answer.get("scopes")
+        return frozenset(map(str, scopes)) if isinstance(scopes, list) else None
 
     def try_empty_update(self) -> Refused | None:
         """Whether the token may write contacts, tried without naming one. None: HubSpot took it."""

@@ -10,7 +10,8 @@ Options (all keyword arguments; what the sheet marks UNCONFIRMED can be had eith
 * answers: `empty_properties` (`null` or `omitted`), `echo_written` (does batch/update show what it wrote),
   `all_missing_status` (207 or 404), `partial_update` (whether trace ids make a batch/update fail by item),
   `merged_update` (`drop` or `error`: a merged-away id in a batch/update), `history_depth`, `noop_bumps`,
-  `merge_makes_new_id`, `merge_fills_empty`, `api_source` (history's sourceType of API writes)
+  `merge_makes_new_id`, `merge_fills_empty`, `api_source` (history's sourceType of API writes), `token_info`
+  (whether a token's scopes can be asked)
 * webhooks: `signatures` (`both`, `v3` or `v1`), `event_key` (`subscriptionType` or `eventType`),
   `webhook_family` (`contact` or `object`), `creation_fires_change`
 """
@@ -39,7 +40,7 @@ from dncsync_hubspot.sandbox_webhooks import Announcer
 
 READ, WRITE = "crm.objects.contacts.read", "crm.objects.contacts.write"
 SCHEMA_READ, SCHEMA_WRITE = "crm.schemas.contacts.read", "crm.schemas.contacts.write"
-ALL_SCOPES = (READ, WRITE, SCHEMA_READ, SCHEMA_WRITE)
+NEEDED_SCOPES = (READ, WRITE, SCHEMA_READ)
 CONTACTS = ("/crm/v3/objects/contacts", "/crm/objects/2026-03/contacts")
 PROPERTIES = ("/crm/v3/properties/contacts", "/crm/properties/2026-03/contacts")
 
@@ -57,7 +58,7 @@ class HubSpotSandbox(Sandbox):
         self.app_id = 1_160_452
         self.token = f"pat-na1-{uuid.UUID(int=0xD0C5_0000 + seed)}"
         self.client_secret = str(uuid.UUID(int=0x5EC2_0000 + seed))
-        self.scopes = set(options.get("scopes", ALL_SCOPES))
+        self.scopes = set(options.get("scopes", NEEDED_SCOPES))
         self.flag_property = "do_not_call"
         self.schema = Schema(lambda: self.faults, self.flag_property)
         self.sms_property: str | None = options.get("sms_property")
@@ -96,6 +97,7 @@ class HubSpotSandbox(Sandbox):
             self.route(f"{base}/<name>", self._property, ("GET", "PATCH", "DELETE"))
         for version in ("v3", "2026-03"):
             self.route(f"/account-info/{version}/details", self._account)
+        self.route("/oauth/v2/private-apps/get/access-token-info", self._token_info, ("POST",))
 
     # --- the kit --------------------------------------------------------------------------------------
 
@@ -349,6 +351,22 @@ class HubSpotSandbox(Sandbox):
             return answers.json(self.schema.definitions[stored])
         return answers.json(_public(one))
 
+    def _token_info(self, request: Request) -> Response:
+        """Whose token, and its scopes; option `token_info` False: as for tokens that have no such answer."""
+        if not self.options.get("token_info", True):
+            return self.not_found(request)
+        more: set[str] = set()
+        if (fault := self.faults.take(FaultKind.EXTRA_PERMISSION, request.method, request.path)) is not None:
+            more = {str(fault.params.get("scope", SCHEMA_WRITE))}
+        return answers.json(
+            {
+                "userId": 28_604_240,
+                "hubId": self.portal_id,
+                "appId": self.app_id,
+                "scopes": sorted({"oauth", *self.scopes, *more}),
+            }
+        )
+
     def _account(self, request: Request) -> Response:
         return answers.json(
             {
@@ -368,7 +386,7 @@ class HubSpotSandbox(Sandbox):
 def _scopes(request: Request) -> set[str]:
     """Any one of them suffices (sheet 1.4); empty: none is needed."""
     path, method = request.path, request.method
-    if path.startswith("/account-info"):
+    if path.startswith(("/account-info", "/oauth/")):
         return set()
     if "/properties/" in path:
         return {SCHEMA_WRITE} if method != "GET" else {SCHEMA_READ, READ, WRITE}

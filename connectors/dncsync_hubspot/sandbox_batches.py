@@ -10,7 +10,7 @@ from werkzeug.wrappers import Request, Response
 
 from dncsync.testing.faults import FaultKind
 from dncsync_hubspot import sandbox_answers as answers
-from dncsync_hubspot.sandbox_portal import Contact, iso, value_of
+from dncsync_hubspot.sandbox_portal import OVERWRITERS, Contact, iso, value_of
 from dncsync_hubspot.sandbox_schema import DEFAULT_PROPERTIES, YES_NO
 
 if TYPE_CHECKING:
@@ -171,9 +171,13 @@ class Batches:
 
     def apply(self, contact: Contact, values: Mapping[str, str], request: Request) -> None:
         """Writes, unless the write is one that HubSpot takes and does not keep."""
-        if self._sandbox.faults.take(FaultKind.DROPPED_WRITE, request.method, request.path):
-            return
-        self._sandbox.change(contact, values, self._sandbox.api_source)
+        fault = self._sandbox.faults.take(FaultKind.DROPPED_WRITE, request.method, request.path)
+        if fault is None:
+            self._sandbox.change(contact, values, self._sandbox.api_source)
+        elif by := fault.params.get("by"):
+            before = {name: contact.properties.get(name) or "" for name in values}
+            self._sandbox.change(contact, values, self._sandbox.api_source)
+            self._sandbox.change(contact, before, OVERWRITERS[str(by)])
 
     def _find(self, contact_id: str) -> Contact | None:
         return self._sandbox.portal.survivor(int(contact_id)) if contact_id.isdigit() else None

@@ -38,6 +38,15 @@ class Source:
         return cls("CRM_UI", who, int(digits) if digits else None)
 
 
+OVERWRITERS: Mapping[str, Source] = {
+    "workflow": Source("AUTOMATION_PLATFORM", "enrollmentId:5521;actionExecutionIndex:0"),
+    "integration": Source("INTEGRATION", "224488"),
+    "import": Source("IMPORT", "9923"),
+    "merge": Source("MERGE_OBJECTS", "mergeId:17"),
+}
+"""Who puts an old value back, under the fault dropped-write with `by` (sheet 3.5; some UNCONFIRMED)."""
+
+
 @dataclass(slots=True)
 class Contact:
     """One contact. `properties` is replaced on every change, so that the index may share it."""

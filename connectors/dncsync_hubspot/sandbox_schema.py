@@ -104,11 +104,17 @@ class Schema:
         renamed = self._target(FaultKind.RENAMED_FIELD)
         retyped = self._target(FaultKind.RETYPED_FIELD)
         locked = self._target(FaultKind.READ_ONLY_FIELD)
+        deleted = self._target(FaultKind.DELETED_FIELD)
+        more = self._target(FaultKind.NEW_OPTION)
         seen: dict[str, dict[str, Any]] = {}
         for name, one in self.definitions.items():
             shown = {**one, "internal": name}
             if name == hidden:
                 shown["dataSensitivity"] = "sensitive"
+            if name == deleted:
+                continue
+            if name == more:
+                shown["options"] = [*one["options"], self._one_more(len(one["options"]))]
             if name == retyped:
                 shown |= self._retyped(shown)
             if name == locked:
@@ -133,6 +139,11 @@ class Schema:
     def _target(self, kind: FaultKind) -> str:
         fault = self._faults().active(kind)
         return str(fault.params.get("field", self.flag_property)) if fault else ""
+
+    def _one_more(self, order: int) -> dict[str, Any]:
+        fault = self._faults().active(FaultKind.NEW_OPTION)
+        value = str(fault.params.get("option", "Maybe")) if fault else "Maybe"
+        return {"label": value, "value": value, "displayOrder": order, "hidden": False}
 
     def _retyped(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         fault = self._faults().active(FaultKind.RETYPED_FIELD)

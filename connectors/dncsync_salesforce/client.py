@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from simple_salesforce.util import exception_handler
 from dncsync.budget import Lane
 from dncsync.connector import Context, Failure, FailureKind, Limit, VendorError
 from dncsync.http import retry_after_of
+from dncsync.shapes import Answers
 from dncsync_salesforce.failures import CONCURRENT_RETRY, failure_of_answer, first_error
 from dncsync_salesforce.login import Login, Session, fetch_session
 from dncsync_salesforce.settings import SalesforceSettings
@@ -139,6 +141,7 @@ class OrgClient:
             reroute={origin: settings.base_url} if settings.base_url else None,
             on_response=self._notice,
             timeout=READ_TIMEOUT,
+            answers=Answers(_asked_for, OPTIONAL),
         )
         http = self.door.requests_session()
         self._login = Login(lambda: self._log_in(http), context.clock)
@@ -339,6 +342,17 @@ class OrgClient:
             identity = re.search(rb'"id"\s*:\s*"[^"]*/id/(00D\w{12,15})/(005\w{12,15})"', response.content)
             if identity:
                 self.org_id, self.user_id = identity[1].decode(), identity[2].decode()
+
+
+OPTIONAL = frozenset({"nextRecordsUrl", "signature", "token_format", "issued_at", "[].errors", "[].id"})
+"""Keys that come and go as described: the locator of the next page, parts of a log-in, results of updates."""
+
+
+def _asked_for(request: httpx.Request) -> str:
+    """Object and a mark of the columns of a query: other columns are another question."""
+    soql = request.url.params.get("q", "")
+    found = re.match(r"\s*SELECT\s+(.*?)\s+FROM\s+(\w+)", soql, re.IGNORECASE | re.DOTALL)
+    return "" if found is None else f"{found[2]} {zlib.crc32(found[1].encode()):08x}"
 
 
 def _counts_against(method: str, path: str) -> tuple[str, ...]:

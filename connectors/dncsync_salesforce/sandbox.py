@@ -259,10 +259,13 @@ class SalesforceSandbox(Sandbox):
         return error(404, "NOT_FOUND", "The requested resource does not exist")
 
     def _versions(self, request: Request) -> Response:
+        fault = self.faults.take(FaultKind.UNLISTED_VERSION, request.method, request.path)
+        unlisted = str(fault.params.get("version", "66.0")) if fault is not None else ""
         return answer(
             [
                 {"label": f"Release {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"}
                 for n in range(OLDEST, NEWEST + 1)
+                if f"{n}.0" != unlisted
             ]
         )
 

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request, Response
 
 from dncsync.testing.faults import FaultKind
 from dncsync_salesforce.sandbox_answers import answer, error
-from dncsync_salesforce.sandbox_schema import PHONES, PREFIX, RECORDS
+from dncsync_salesforce.sandbox_schema import PHONES, PREFIX, RECORDS, SYSTEM_PERMISSIONS
 from dncsync_salesforce.sandbox_soql import Query, SoqlError, translate
 from dncsync_salesforce.sandbox_store import digits_of
 
@@ -183,6 +183,14 @@ class Reading:
     def _refresh_helpers(self, soql: str) -> None:
         """FieldPermissions and FieldDefinition follow the schema; both know what our user does not see."""
         sandbox = self._sandbox
+        if "UserPermissionAccess" in soql:
+            fault = sandbox.faults.take(FaultKind.EXTRA_PERMISSION)
+            granted = fault.params.get("permission", SYSTEM_PERMISSIONS[0]) if fault is not None else ""
+            sandbox.store.db.execute("DELETE FROM UserPermissionAccess")
+            sandbox.store.db.execute(
+                "INSERT INTO UserPermissionAccess VALUES (?, ?, ?, ?)",
+                [int(name == granted) for name in SYSTEM_PERMISSIONS],
+            )
         if "FieldPermissions" in soql and not sandbox.options.get("field_permissions", True):
             raise SoqlError("INVALID_TYPE", "sObject type 'FieldPermissions' is not supported.")
         for table, columns in (
@@ -207,7 +215,8 @@ class Reading:
         for sobject in RECORDS:
             seen = self._sandbox.schema.seen(sobject)
             hidden = set(self._sandbox.schema.fields[sobject]) - {stored for _, stored in seen.values()}
-            places |= {(sobject, name) for name in {*seen, *hidden}}
+            there = {*seen, *(name for name in hidden if self._sandbox.schema.exists(sobject, name))}
+            places |= {(sobject, name) for name in there}
         return sorted(places)
 
     # --- search ---------------------------------------------------------------------------------------

@@ -24,6 +24,12 @@ PHONES: Mapping[str, tuple[str, ...]] = {
 FLAG = {"Contact": "DoNotCall", "Lead": "DoNotCall", "Account": "PersonDoNotCall"}
 RECORDS = ("Contact", "Lead", "Account")
 PREFIX = {"Contact": "003", "Lead": "00Q", "Account": "001"}
+SYSTEM_PERMISSIONS = (
+    "PermissionsModifyAllData",
+    "PermissionsManageUsers",
+    "PermissionsCustomizeApplication",
+    "PermissionsAuthorApex",
+)
 SUCCESSOR = "Do_Not_Call_Flag__c"
 """What a renamed flag is called unless told otherwise."""
 
@@ -133,6 +139,7 @@ def _helpers() -> dict[str, dict[str, FieldDef]]:
         "LeadHistory": table(Id="id", LeadId="reference", **history, **by),
         "FieldPermissions": {**permissions, "Parent.Label": FieldDef("Parent.Label")},
         "FieldDefinition": {**definition, entity: FieldDef(entity)},
+        "UserPermissionAccess": table(**dict.fromkeys(SYSTEM_PERMISSIONS, "boolean")),
     }
 
 
@@ -166,10 +173,11 @@ class SandboxSchema:
             **self.retyped,
             **{p: f.get("type", "picklist") for p, f in self._by_fault(FaultKind.RETYPED_FIELD).items()},
         }
+        deleted = self._by_fault(FaultKind.DELETED_FIELD).keys()
         seen: dict[str, tuple[FieldDef, str]] = {}
         for name, definition in self.fields[sobject].items():
             place = (sobject, name)
-            if place in hidden:
+            if place in hidden or place in deleted:
                 continue
             if place in retyped:
                 definition = replace(definition, type=retyped[place])
@@ -191,6 +199,10 @@ class SandboxSchema:
         else:
             columns = {n.lower(): Column(n, stored, f.type) for n, (f, stored) in self.seen(spelled).items()}
         return spelled, columns
+
+    def exists(self, sobject: str, name: str) -> bool:
+        """Whether the org has that field, whoever may see it."""
+        return (sobject, name) not in self._by_fault(FaultKind.DELETED_FIELD)
 
     def flags(self, sobject: str) -> tuple[str, ...]:
         """The opt-out checkboxes that exist on an object: voice, then SMS."""

@@ -45,7 +45,7 @@ class Writing:
             return error(400, "EXCEEDED_MAX_SIZE_REQUEST", f"at most {MOST_RECORDS} records")
         if len(list(itertools.groupby(types))) > MOST_RUNS:
             return error(400, "TOO_MANY_OBJECT_CHUNKS", f"at most {MOST_RUNS} chunks of one object")
-        dropped = self._sandbox.faults.take(FaultKind.DROPPED_WRITE, request.method, request.path)
+        fault = self._sandbox.faults.take(FaultKind.DROPPED_WRITE, request.method, request.path)
         allow = "allowsave=true" in request.headers.get("Sforce-Duplicate-Rule-Header", "").lower()
         try:
             refusals = [self._refusal(record, ids.count(record["id"]), allow=allow) for record in records]
@@ -56,8 +56,8 @@ class Writing:
             if refusal is not None:
                 results.append(self._failed(record["id"], refusal))
                 continue
-            if not dropped:
-                self._save(record)
+            if fault is None or "by" in fault.params:
+                self._save(record, str(fault.params["by"]) if fault is not None else "")
             results.append({"id": _full(record["id"]), "success": True, "errors": []})
         return answer(results)
 
@@ -130,7 +130,8 @@ class Writing:
     def _refuse_whole(self, code: str, words: str) -> None:
         raise _WholeRefusal(error(400, code, words))
 
-    def _save(self, record: dict[str, Any]) -> None:
+    def _save(self, record: dict[str, Any], overwriter: str) -> None:
+        """`overwriter`: who un-ticks it again: `trigger`, a user's id, or nobody."""
         sandbox, sobject, record_id = self._sandbox, record["attributes"]["type"], _full(record["id"])
         seen = sandbox.schema.seen(sobject)
         values = {
@@ -139,9 +140,11 @@ class Writing:
             if name not in ("attributes", "id", "Id")
         }
         sandbox.store.update(sobject, record_id, values, sandbox.our_user)
-        if sandbox.resetting_trigger:  # automation in the same transaction, as the same user
+        if sandbox.resetting_trigger or overwriter:
+            # Automation works in the same transaction, as the same user.
+            by = overwriter if overwriter not in ("", "trigger") else sandbox.our_user
             reset = {name: 0 for name in values if name in sandbox.schema.flags(sobject)}
-            sandbox.store.update(sobject, record_id, reset, sandbox.our_user)
+            sandbox.store.update(sobject, record_id, reset, by)
 
 
 def _full(record_id: str) -> str:

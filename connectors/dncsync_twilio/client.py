@@ -14,6 +14,7 @@ import httpx
 
 from dncsync.connector import Context, Failure, FailureKind, Limit, VendorError
 from dncsync.http import failure_of
+from dncsync.shapes import Answers
 from dncsync_twilio.fields import rfc2822, safe_words
 from dncsync_twilio.settings import TwilioSettings
 
@@ -36,6 +37,18 @@ LIMITS = (
 def limits_of(method: str, path: str) -> Sequence[str]:
     """The limits that a call counts against."""
     return ("consents", "api") if path.endswith(CONSENTS_PATH) else ("api",)
+
+
+DIRECTIONS = frozenset({"inbound", "outbound-api", "outbound-call", "outbound-reply"})
+STATES = frozenset(
+    {"accepted", "scheduled", "canceled", "queued", "sending", "sent", "failed", "delivered", "undelivered"}
+    | {"receiving", "received", "read", "partially_delivered"}
+)
+ANSWERS = Answers(
+    optional=frozenset({"meta", "next_page_uri", "previous_page_uri", "items[].error_messages"}),
+    enums={"messages[].direction": DIRECTIONS, "messages[].status": STATES},
+)
+"""Of the published description (specs/twilio): what an unknown word means, nobody here can know."""
 
 
 class TwilioClient:
@@ -61,6 +74,7 @@ class TwilioClient:
             classify=limits_of,
             reroute=dict.fromkeys((ACCOUNTS, API, MESSAGING), base) if base else None,
             on_response=self._note_time,
+            answers=ANSWERS,
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from dncsync.connector import Failure, FailureKind, Probe, ProbeCheck, VendorError
+from dncsync.connector import Aspect, Failure, FailureKind, Probe, ProbeCheck, VendorError
 from dncsync_twilio.client import MESSAGING, TwilioClient, json_object
 from dncsync_twilio.consents import ENABLE, NOT_ENABLED, read_reply, whole_call_failure
 from dncsync_twilio.fields import Consent
@@ -29,6 +29,7 @@ def probe(settings: TwilioSettings, client: TwilioClient) -> Probe:
         checks.append(_listing(client, f"{MESSAGING}/v1/Services", "messaging services", mend))
         url = client.account_url("/IncomingPhoneNumbers.json")
         checks.append(_listing(client, url, "phone numbers", mend))
+        checks += _excess(settings, client)
     if checks[0].ok or not client.one_login:
         checks.append(_consents(settings, client))
     return Probe(settings.account_sid, tuple(checks), client.server_time)
@@ -42,12 +43,31 @@ def _account(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
         if error.failure.kind not in (FailureKind.UNAUTHORISED, FailureKind.REJECTED):
             raise
         mend = "Console > Account > API keys & tokens: compare Account SID and Auth Token (or the API key)"
-        return ProbeCheck(name, False, error.failure.message, mend)
+        refused = error.failure.kind is FailureKind.UNAUTHORISED
+        about = Aspect.CREDENTIALS if refused else Aspect.OTHER
+        return ProbeCheck(name, False, error.failure.message, mend, about)
     status = str(account.get("status", "unknown"))
     mend = "" if status == "active" else "Console > Account: settle why the account is not active"
-    return ProbeCheck(
-        name, status == "active", f"account {status}, type {account.get('type', 'unknown')}", mend
-    )
+    seen = f"account {status}, type {account.get('type', 'unknown')}"
+    return ProbeCheck(name, status == "active", seen, mend, Aspect.CREDENTIALS)
+
+
+def _excess(settings: TwilioSettings, client: TwilioClient) -> list[ProbeCheck]:
+    """A main API key may also make and delete keys, which a standard one may not (UNCONFIRMED; any answer but
+    a list of keys says nothing). The Auth Token is needed for consents, and is not judged."""
+    if settings.api_key_sid is None:
+        return []
+    try:
+        answer = client.get(client.account_url("/Keys.json"), {"PageSize": 1})
+    except VendorError as error:
+        if error.failure.kind in (FailureKind.RATE_LIMITED, FailureKind.TRANSIENT):
+            raise
+        return []
+    if not isinstance(answer.get("keys"), list):
+        return []
+    mend = "Console > Account > API keys & tokens > Create API key: type Standard or Restricted, and use that"
+    seen = "more than needed: the API key may manage the account's keys"
+    return [ProbeCheck("API key", True, seen, mend, Aspect.EXCESS)]
 
 
 def _clock(client: TwilioClient) -> ProbeCheck:
@@ -62,8 +82,10 @@ def _listing(client: TwilioClient, url: str, name: str, mend: str) -> ProbeCheck
     try:
         client.get(url, {"PageSize": 1})
     except VendorError as error:
-        return ProbeCheck(name, False, error.failure.message, mend)
-    return ProbeCheck(name, True, "readable")
+        refused = error.failure.kind is FailureKind.UNAUTHORISED
+        about = Aspect.SIGHT if refused else Aspect.OTHER
+        return ProbeCheck(name, False, error.failure.message, mend, about)
+    return ProbeCheck(name, True, "readable", about=Aspect.SIGHT)
 
 
 def _consents(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
@@ -100,13 +122,14 @@ def _consents(settings: TwilioSettings, client: TwilioClient) -> ProbeCheck:
 def _consents_failed(settings: TwilioSettings, failure: Failure) -> ProbeCheck:
     name = "consent API"
     if failure.code == NOT_ENABLED:
-        return ProbeCheck(name, False, failure.message.removesuffix(f": {ENABLE}"), ENABLE)
+        return ProbeCheck(name, False, failure.message.removesuffix(f": {ENABLE}"), ENABLE, Aspect.SCOPE)
     mend = "try again; nothing was written"
     if failure.kind is FailureKind.UNAUTHORISED:
         mend = "Console > Account Dashboard > Account Info: compare the primary Auth Token"
         if settings.consent_auth == "api_key":
             mend = 'set consent_auth = "auth_token": the Consent API does not take this API key'
-    return ProbeCheck(name, False, failure.message, mend)
+    refused = failure.kind is FailureKind.UNAUTHORISED
+    return ProbeCheck(name, False, failure.message, mend, Aspect.SCOPE if refused else Aspect.OTHER)
 
 
 def _says(verdict: Failure | None, word: str) -> bool:

@@ -82,6 +82,7 @@ class TwilioSandbox(Sandbox):
         self.route(f"{account}/Messages.json", self._get_messages)
         self.route(f"{account}/Messages.json", self._post_message, methods=("POST",))
         self.route(f"{account}/Messages/<sid>.json", self._get_message)
+        self.route(f"{account}/Keys.json", self._get_keys)
         self.route(f"{account}/IncomingPhoneNumbers.json", self._get_numbers)
         self.route(f"{account}/SMS/ShortCodes.json", self._get_short_codes)
         self.route("/v1/Services", self._get_services)
@@ -101,6 +102,8 @@ class TwilioSandbox(Sandbox):
             "scopes": list(self.senders.scopes()),
         }
         secrets = {"auth_token": self.auth_token}
+        if self._option["with_api_key"]:
+            config["api_key_sid"], secrets["api_key_secret"] = self.api_key
         if self._option["consent_api"] != "enabled":
             config["consent_api"] = "disabled"
         if self._option["webhook_algorithm"] == signature.SHA256:
@@ -221,6 +224,11 @@ class TwilioSandbox(Sandbox):
         about = {"sid": self.account_sid, "friendly_name": "Sandbox", "status": "active", "type": "Full"}
         return json_response({**about, "uri": f"/2010-04-01/Accounts/{self.account_sid}.json"})
 
+    def _get_keys(self, request: Request) -> Response:
+        if self.faults.take(FaultKind.EXTRA_PERMISSION, request.method, request.path) is None:
+            return error(401, 20003, "Authenticate")
+        return json_response(old_page(request, "keys", [{"sid": self.api_key[0], "friendly_name": "main"}]))
+
     def _get_messages(self, request: Request) -> Response:
         where = (request.method, request.path)
         stale = self.faults.take(FaultKind.STALE_INDEX, *where)
@@ -309,7 +317,10 @@ class TwilioSandbox(Sandbox):
         return json_response(old_page(request, "short_codes", self._distort(request, rows, "sms_url")))
 
     def _get_services(self, request: Request) -> Response:
-        rows = [self.senders.service_json(s) for s in self.senders.services.values()]
+        services = list(self.senders.services.values())
+        if self.faults.take(FaultKind.DELETED_FIELD, request.method, request.path) is not None:
+            services = services[1:]
+        rows = [self.senders.service_json(s) for s in services]
         return json_response(
             new_page(request, "services", self._distort(request, rows, "inbound_request_url"))
         )

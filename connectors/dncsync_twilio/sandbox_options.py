@@ -17,6 +17,7 @@ OPTIONS: Mapping[str, Any] = {
     "words": {},  # custom words of Advanced Opt-Out, e.g. {"BASTA": "STOP"}
     "list_lag": 1.0,  # seconds before a message is listed
     "webhook_algorithm": signature.SHA1,  # HMAC_SHA256: signed with a shared key, with the settings header
+    "with_api_key": False,  # calls other than consents are made with an API key
     "webhook_port": False,  # sign the URL with its default port
     # UNCONFIRMED in the vendor sheet (section 12); each value occurs in tests
     "consent_api": "enabled",  # "disabled": the account has no access,

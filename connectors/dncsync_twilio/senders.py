@@ -98,7 +98,7 @@ def _service(settings: TwilioSettings, senders: Senders, sid: str) -> FieldCheck
         )
     url, on_number = service.get("inbound_request_url"), service.get("use_inbound_webhook_on_number")
     print_ = {
-        "inbound_request_url": url,
+        "inbound_request_url": _site(url) if url else url,
         "inbound_method": service.get("inbound_method"),
         "use_inbound_webhook_on_number": on_number,
     }
@@ -140,7 +140,11 @@ def _number(settings: TwilioSettings, senders: Senders, number: str) -> FieldChe
             "Console > Phone Numbers > Active numbers: use the number in E.164, with SMS capability",
         )
     url = row.get("sms_url")
-    print_ = {"sms_url": url, "service": senders.service_of.get(number, ""), "type": row.get("type")}
+    print_ = {
+        "sms_url": _site(url) if url else url,
+        "service": senders.service_of.get(number, ""),
+        "type": row.get("type"),
+    }
     if service := senders.service_of.get(number):
         seen = f"the number is in service {service}: STOP and opt-outs count for the whole service"
         mend = f"put {service} into scopes in place of the number"
@@ -186,4 +190,5 @@ def _heard(settings: TwilioSettings, url: object) -> str:
 def _site(url: object) -> str:
     """A URL without its query, which may hold somebody's token."""
     parts = urlsplit(str(url))
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

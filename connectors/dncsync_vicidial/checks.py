@@ -11,7 +11,16 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from dncsync.clock import Clock
-from dncsync.connector import Failure, FailureKind, FieldCheck, FieldStatus, Probe, ProbeCheck, VendorError
+from dncsync.connector import (
+    Aspect,
+    Failure,
+    FailureKind,
+    FieldCheck,
+    FieldStatus,
+    Probe,
+    ProbeCheck,
+    VendorError,
+)
 from dncsync_vicidial.answers import Answer, Version, Word, listed, refusal
 from dncsync_vicidial.client import VicidialClient
 from dncsync_vicidial.fields import ADD_SINCE, DELETE_SINCE
@@ -44,6 +53,7 @@ def describe(
     """Functions by build, the answer parser, the call time, each list. Raises `VendorError`."""
     version = client.version()
     checks = [
+        _build(version),
         _function("add_dnc_phone", ADD_SINCE, version),
         _function("delete_dnc_phone", DELETE_SINCE, version),
         _parser(client),
@@ -64,7 +74,19 @@ def _function(name: str, since: str, version: Version) -> FieldCheck:
         expected=f"build {since} or newer",
         seen=f"{'in' if there else 'not in'} build {version.build}",
         mend="" if there else f"upgrade VICIdial: {name} came with build {since}",
-        fingerprint={"build": version.build, "version": version.version},
+    )
+
+
+def _build(version: Version) -> FieldCheck:
+    """Always in order; its fingerprint tells when the program itself was exchanged (section 7). Day and time
+    apart: together they would read, and be masked, as a phone number."""
+    day, _, hour = version.build.partition("-")
+    return FieldCheck(
+        name="build",
+        status=FieldStatus.OK,
+        expected="the build that answers were checked with",
+        seen=f"{version.version}, build {version.build}",
+        fingerprint={"version": version.version, "build_day": day, "build_time": hour},
     )
 
 
@@ -117,7 +139,7 @@ def _campaign(name: str, known: Mapping[str, bool]) -> FieldCheck:
             status=FieldStatus.OK,
             expected="a campaign",
             seen="active" if known[name] else "there, not active",
-            fingerprint={"active": known[name]},
+            fingerprint={"campaign": name},
         )
     like = difflib.get_close_matches(name, known, n=3) or [k for k in known if k.upper() == name.upper()]
     hint = f"; like it: {', '.join(like)}" if like else ""
@@ -138,7 +160,6 @@ def _wildcards(name: str, rows: set[str]) -> FieldCheck:
         status=FieldStatus.OK,
         expected="entries that block an area code are kept apart from numbers, and never touched",
         seen=f"{len(rows)} at the last listing: {shown}{' ...' if len(rows) > 5 else ''}",
-        fingerprint={"area_codes": sorted(rows)},
     )
 
 
@@ -156,15 +177,15 @@ def probe(client: VicidialClient, settings: VicidialSettings, clock: Clock) -> P
         ),
         _transport(settings),
     ]
-    login = _login(client)
-    checks.append(login)
+    login, *excess = _login(client)
+    checks += [login, *excess]
     if login.ok:
         checks += _rights(client, settings)
     checks += [
         ProbeCheck(
             "oddity", False, f"{what}, {times} times", "see the connector's README, section 'Oddities'"
         )
-        for what, times in sorted(client.oddities.items())
+        for what, times in client.take_oddities()
     ]
     parts = urlsplit(settings.api)
     return Probe(f"{parts.netloc}{parts.path}", tuple(checks), version.server_time)
@@ -181,17 +202,24 @@ def _transport(settings: VicidialSettings) -> ProbeCheck:
     )
 
 
-def _login(client: VicidialClient) -> ProbeCheck:
+def _login(client: VicidialClient) -> list[ProbeCheck]:
+    """The login; and, where the user may call any function, that it may do too much: the program looks at the
+    user's list of functions before it looks for the function (section 2.1)."""
     try:
         answer = client.ask(NO_SUCH_FUNCTION)
     except VendorError as error:
         if error.failure.kind is not FailureKind.UNAUTHORISED:
             raise
-        return ProbeCheck("login", False, "refused", error.failure.message)
-    if _is_no_function(answer):
-        return ProbeCheck("login", True, "accepted")
-    failure = refusal(answer, "an unknown function")
-    return ProbeCheck("login", False, failure.message, "this build answers in words we do not know")
+        return [ProbeCheck("login", False, "refused", error.failure.message, Aspect.CREDENTIALS)]
+    if not _is_no_function(answer):
+        failure = refusal(answer, "an unknown function")
+        return [ProbeCheck("login", False, failure.message, "this build answers in words we do not know")]
+    login = ProbeCheck("login", True, "accepted", about=Aspect.CREDENTIALS)
+    if not answer.says("NO FUNCTION SPECIFIED"):
+        return [login]
+    mend = f"Admin > Users > (the API user) > API Allowed Functions: only {' '.join(sorted(_MEND))}"
+    seen = "more than needed: the API user may call every function"
+    return [login, ProbeCheck("allowed functions", True, seen, mend, Aspect.EXCESS)]
 
 
 def _rights(client: VicidialClient, settings: VicidialSettings) -> list[ProbeCheck]:
@@ -226,7 +254,13 @@ def _rights(client: VicidialClient, settings: VicidialSettings) -> list[ProbeChe
         checks.append(_campaigns_right(client))
     page = may_download(client)
     checks.append(
-        ProbeCheck("list download", page is None, "allowed" if page is None else "refused", _words(page))
+        ProbeCheck(
+            "list download",
+            page is None,
+            "allowed" if page is None else "refused",
+            _words(page),
+            Aspect.SIGHT,
+        )
     )
     return checks
 
@@ -238,10 +272,12 @@ def _right(function: str, ask: Callable[[], Answer], good: Callable[[Answer], bo
     except VendorError as error:
         return ProbeCheck(name, False, "no answer", error.failure.message)
     if good(answer):
-        return ProbeCheck(name, True, "allowed")
+        return ProbeCheck(name, True, "allowed", about=Aspect.SCOPE)
     failure = refusal(answer, function)
-    mend = _MEND[function] if failure.code == "permission" else failure.message
-    return ProbeCheck(name, False, failure.message, mend)
+    if failure.code == "permission":
+        about = Aspect.SIGHT if function == "check_phone_number" else Aspect.SCOPE
+        return ProbeCheck(name, False, failure.message, _MEND[function], about)
+    return ProbeCheck(name, False, failure.message, failure.message)
 
 
 def _campaigns_right(client: VicidialClient) -> ProbeCheck:
@@ -249,8 +285,9 @@ def _campaigns_right(client: VicidialClient) -> ProbeCheck:
     try:
         seen = client.campaigns()
     except VendorError as error:
-        return ProbeCheck(name, False, error.failure.message, _MEND["campaigns_list"])
-    return ProbeCheck(name, bool(seen), f"{len(seen)} campaigns", "" if seen else _MEND["campaigns_list"])
+        return ProbeCheck(name, False, error.failure.message, _MEND["campaigns_list"], Aspect.SIGHT)
+    mend = "" if seen else _MEND["campaigns_list"]
+    return ProbeCheck(name, bool(seen), f"{len(seen)} campaigns", mend, Aspect.SIGHT)
 
 
 def _words(failure: Failure | None) -> str:

@@ -6,12 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
 from dncsync.connector import Context, Failure, FailureKind, Limit, VendorError
 from dncsync.http import HttpDoor, failure_of
+from dncsync.shapes import Answers
 from dncsync_vicidial.answers import (
     DATABASE_DOWN,
     Answer,
@@ -45,6 +46,7 @@ class VicidialClient:
         self.door: HttpDoor = context.open_door(
             allowed=(urlsplit(settings.base_url).hostname or "",),
             limits=(Limit(LIMIT, settings.calls_per_second, 1.0),),
+            answers=Answers(_function_of),
         )
 
     def ask(self, function: str, **fields: str) -> Answer:
@@ -97,6 +99,13 @@ class VicidialClient:
         with self._odd_lock:
             self.oddities[oddity] += 1
 
+    def take_oddities(self) -> list[tuple[str, int]]:
+        """What was noted since the last time, and how often."""
+        with self._odd_lock:
+            taken = sorted(self.oddities.items())
+            self.oddities.clear()
+        return taken
+
     def _text(self, function: str, fields: dict[str, str]) -> str:
         login = {
             "source": self._settings.source,
@@ -128,6 +137,13 @@ class VicidialClient:
             failure = Failure(FailureKind.UNKNOWN, f"empty answer to {function}", "empty")
             raise VendorError(_of_read(failure) if harmless else failure)
         return body
+
+
+def _function_of(request: httpx.Request) -> str:
+    """One page answers every function."""
+    if request.method != "POST":
+        return ""
+    return "".join(parse_qs(request.content.decode("utf-8", "replace")).get("function", []))
 
 
 def _http_failure(response: httpx.Response) -> Failure:

@@ -74,6 +74,8 @@ class NonAgentApi:
         if len(re.sub(r"[^0-9A-Za-z]", "", fields.get("source", ""))) < 2:
             return "ERROR: Invalid Source - \nERROR: Invalid Source: ||"
         granted = self._options.allowed_functions
+        if self._faults().take(FaultKind.EXTRA_PERMISSION, "POST", f"{PATH}/{function}") is not None:
+            granted = ("ALL_FUNCTIONS",)
         if "ALL_FUNCTIONS" not in granted and function not in granted:
             return f"ERROR: auth {name} DOES NOT HAVE PERMISSION TO USE THIS FUNCTION: |{name}|{function}|"
         work = self._functions.get(function)
@@ -199,7 +201,8 @@ class NonAgentApi:
             return f"ERROR: campaigns_list USER DOES NOT HAVE PERMISSION TO GET CAMPAIGN INFO: |{name}|0"
         hidden = self._faults().active(FaultKind.HIDDEN_FIELD)
         renamed = self._faults().active(FaultKind.RENAMED_FIELD)
-        gone = {str(f.params.get("name", "")) for f in (hidden, renamed) if f is not None}
+        deleted = self._faults().active(FaultKind.DELETED_FIELD)
+        gone = {str(f.params.get("name", "")) for f in (hidden, renamed, deleted) if f is not None}
         shown = [c for c in self._options.campaigns if c not in gone and "" not in gone]
         if renamed is not None:
             shown.append(str(renamed.params.get("to", "RENAMED1")))

@@ -36,7 +36,14 @@ class Options:
     two_factor: bool = False
     api_ip_list: tuple[str, ...] = ()
     """Addresses that may call; empty: all."""
-    allowed_functions: tuple[str, ...] = ("ALL_FUNCTIONS",)
+    allowed_functions: tuple[str, ...] = (
+        "add_dnc_phone",
+        "delete_dnc_phone",
+        "check_phone_number",
+        "campaigns_list",
+        "lead_search",
+        "update_lead",
+    )
     dispo_url_statuses: tuple[str, ...] = ()
     """The ALT form of the Dispo Call URL calls for these only; empty: for every disposition."""
     dispo_url_retries: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
@@ -258,6 +258,27 @@ class FieldCheck:
     """The parts of the vendor's definition that matter, for drift baselines."""
 
 
+class Aspect(StrEnum):
+    """What a line of a probe speaks of; the drift detectors tell by it what a fault means."""
+
+    CREDENTIALS = "credentials"
+    """Whether they are taken at all."""
+    SCOPE = "scope"
+    """Something that we must be allowed to do."""
+    SIGHT = "sight"
+    """Something that we must be allowed to read: without it an empty answer says nothing."""
+    EXCESS = "excess"
+    """More is granted than is needed. The system works, so `ok` stays True; the line is there only where
+    there is an excess."""
+    VERSION = "version"
+    """The version of the API that we speak."""
+    LIMIT = "limit"
+    """What is left of an allocation of calls."""
+    NOTICE = "notice"
+    """What answers announce; `drift.endings` reads the same from their headers."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeCheck:
     """One line of a probe: credentials, a scope, a version, the clock."""
@@ -266,6 +287,9 @@ class ProbeCheck:
     ok: bool
     seen: str
     mend: str = ""
+    about: Aspect = Aspect.OTHER
+    expires_at: datetime | None = None
+    """When what is checked ends, where the vendor tells (UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +361,9 @@ class SystemSettings(BaseModel):
     enabled: bool = True
     base_url: str | None = Field(
         None, description="Another host than the vendor's, for sandboxes and proxies"
+    )
+    credentials_expire: date | None = Field(
+        None, description="The day by which the credentials must be renewed, where you know of one (UTC)"
     )
 
 

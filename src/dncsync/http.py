@@ -22,6 +22,7 @@ import tenacity
 from dncsync.budget import CallBudget, Lane
 from dncsync.clock import Clock, SystemClock
 from dncsync.connector import Failure, FailureKind, Limit, VendorError
+from dncsync.shapes import NOTHING_DECLARED, Answers, Sampler, Shape
 
 if TYPE_CHECKING:
     import requests
@@ -71,6 +72,10 @@ class WireCall:
     """Lower-case names of the answer's headers."""
     notices: Mapping[str, str]
     """Values of `warning`, `deprecation`, `sunset` where present."""
+    shape: Shape | None = None
+    """Of the answer's body, where this answer was looked at: keys and types, no values."""
+    asked: str = ""
+    """What was asked for, where the connector tells several questions to one route apart."""
 
 
 class HttpDoor:
@@ -91,6 +96,7 @@ class HttpDoor:
         on_response: Callable[[httpx.Response], None] | None = None,
         timeout: httpx.Timeout = DEFAULT_TIMEOUT,
         hold_on_429: bool = True,
+        answers: Answers = NOTHING_DECLARED,
     ) -> None:
         """
         `allowed`: host names (`api.hubapi.com`, or `.my.salesforce.com` for all below it); anything else is
@@ -98,7 +104,8 @@ class HttpDoor:
         (default: all). `reroute`: origin -> origin, e.g. `https://api.hubapi.com` -> a sandbox; its targets
         are allowed. `on_response` is called with every answer, before errors are raised. `hold_on_429`: after
         a 429 no call is made, in any lane, for the vendor's Retry-After or 1 s; False where a vendor's 429
-        speaks of one kind of call only, and the connector holds what it must.
+        speaks of one kind of call only, and the connector holds what it must. `answers`: what the connector
+        declares of the vendor's JSON.
         """
         self.system = system
         self.clock = clock or SystemClock()
@@ -112,6 +119,7 @@ class HttpDoor:
         self._observe = observe
         self._on_response = on_response
         self._hold_on_429 = hold_on_429
+        self._sampler = Sampler(self.clock, answers)
         self._client = httpx.Client(
             timeout=timeout,
             transport=transport,
@@ -249,7 +257,7 @@ class HttpDoor:
         except httpx.RequestError as error:
             self._record(request, None, started)
             raise VendorError(_network_failure(request, error)) from None
-        self._record(request, response, started)
+        self._record(request, response, started, read=not stream)
         if response.status_code == 429 and self._hold_on_429:
             said = retry_after_of(response)
             self.budget.hold(min(1.0 if said is None else said, LONGEST_HOLD))
@@ -269,19 +277,28 @@ class HttpDoor:
             self.clock.sleep(wait)
             waited += wait
 
-    def _record(self, request: httpx.Request, response: httpx.Response | None, started: float) -> None:
+    def _record(
+        self, request: httpx.Request, response: httpx.Response | None, started: float, *, read: bool = False
+    ) -> None:
         if self._observe is None:
             return
         headers = response.headers if response is not None else httpx.Headers()
+        route = request.url.host + path_shape(request.url.path)
+        seconds = self.clock.monotonic() - started
+        looked = None
+        if response is not None and read:
+            looked = self._sampler.look(f"{request.method} {route}", response)
         self._observe(
             WireCall(
                 system=self.system,
                 method=request.method,
-                route=request.url.host + path_shape(request.url.path),
+                route=route,
                 status=response.status_code if response is not None else None,
-                seconds=self.clock.monotonic() - started,
+                seconds=seconds,
                 headers=frozenset(name.lower() for name in headers),
                 notices={n: headers[n] for n in ("warning", "deprecation", "sunset") if n in headers},
+                asked=looked[0] if looked else "",
+                shape=looked[1] if looked else None,
             )
         )
 

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -32,7 +33,8 @@ from pydantic_settings import (
 )
 
 from dncsync.connector import SystemSettings, UnknownVendor, plugin
-from dncsync.numbers import is_region
+from dncsync.model import Role
+from dncsync.numbers import is_e164, is_region, parse
 from dncsync.redaction import Redactor
 from dncsync.settings_problems import first_problem
 from dncsync.settings_sources import (
@@ -155,6 +157,92 @@ class SyncSettings(Section):
     snapshot_every: float = Field(
         default=24.0, gt=0, le=31 * 24, description="Hours between two full readings of a system."
     )
+    contract_every: float = Field(
+        default=900.0,
+        ge=1,
+        le=86_400,
+        description="Seconds between two looks at a system's fields, rights and versions.",
+    )
+
+
+_Limit = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _own_number(value: str) -> str:
+    if not is_e164(value) or parse(value).number is None:
+        raise ValueError("a number of your own, with its country code, e.g. +13125550199")
+    return value
+
+
+def _each_role(value: Mapping[Role, float]) -> Mapping[Role, float]:
+    """What is left out keeps its default."""
+    return {**_CANARY_WITHIN, **value}
+
+
+_CANARY_WITHIN: Final = {Role.CRM: 900.0, Role.DIALER: 60.0, Role.SMS: 60.0}
+"""As the internal goals (REV-05)."""
+
+
+class CanarySettings(Section):
+    """A number of your own that is opted out in one system, awaited in every other, and taken back."""
+
+    numbers: tuple[Annotated[str, AfterValidator(_own_number)], ...] = Field(
+        default=(),
+        description="Phone numbers that you own and that nobody is called at, each on one test record per "
+        "CRM and on no other record. Without one the canary is off.",
+    )
+    systems: tuple[str, ...] = Field(
+        default=(), description="Systems in which it is let fly and awaited; without one, every system."
+    )
+    every: float = Field(default=24.0, gt=0, le=31 * 24, description="Hours between two rounds.")
+    within: Annotated[Mapping[Role, _Limit], AfterValidator(_each_role)] = Field(
+        default=_CANARY_WITHIN,
+        description="Seconds by kind of system: from the write there until we know of it, and from then "
+        "until it is verified there.",
+    )
+
+
+class DriftSettings(Section):
+    """How often the ledger is searched for drift. What follows from a finding is policy."""
+
+    check_every: float = Field(
+        default=15.0,
+        ge=1,
+        le=1440,
+        description="Minutes between two patrols: silent webhooks, unusual volume, shrunken lists, inverted "
+        "flags.",
+    )
+
+
+def _iana_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("an IANA time zone, e.g. America/New_York") from None
+    return value
+
+
+class ReconcileSettings(Section):
+    """Comparing every system with the ledger: a little each day, and a report each quarter."""
+
+    full_within_days: int = Field(
+        default=3, ge=1, le=31, description="Every holding is compared with its vendor within so many days."
+    )
+    folder: Path | None = Field(
+        default=None,
+        description="Where reports are written, each in a folder named after its period. Without it: "
+        "beside the ledger, in <ledger>.reports.",
+    )
+    zone: Annotated[str, AfterValidator(_iana_zone)] = Field(
+        default="America/New_York", description="Time zone in which days, weeks and quarters begin."
+    )
+    on_day: int = Field(
+        default=2,
+        ge=0,
+        le=31,
+        description="Day of a quarter on which the last one's report is made by itself; a day on which no "
+        "daemon ran is made good at the next start. 0: only by hand.",
+    )
 
 
 class SecretsSettings(Section):
@@ -182,6 +270,9 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     logs: LogSettings = Field(default_factory=LogSettings)
     sync: SyncSettings = Field(default_factory=SyncSettings)
+    drift: DriftSettings = Field(default_factory=DriftSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
     systems: Mapping[str, Annotated[SystemSettings, BeforeValidator(_by_vendor)]] = Field(
         default_factory=dict, description="By name; each is the settings class of its vendor."
     )
@@ -228,6 +319,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         secrets = Redactor(_texts(variables.get("systems")) + _texts(files))
         raise first_problem(error, Settings, systems, origins, secrets) from None
     _check_regions(settings, origins)
+    _check_canary(settings, origins)
     return _with_paths(path, settings, folders)
 
 
@@ -301,6 +393,15 @@ def _check_regions(settings: Settings, origins: Origins) -> None:
         if not is_region(system.region):
             key = ("systems", name, "region")
             raise ConfigError(origins.of(key), ".".join(key), 'no country code, e.g. "US", "GB" or "DE"')
+
+
+def _check_canary(settings: Settings, origins: Origins) -> None:
+    unknown = [name for name in settings.canary.systems if name not in settings.systems]
+    if unknown:
+        key = ("canary", "systems")
+        known = ", ".join(sorted(settings.systems)) or "none"
+        wrong = f"there is no system {unknown[0]!r}; configured: {known}"
+        raise ConfigError(origins.of(key), ".".join(key), wrong)
 
 
 # --- after validation ------------------------------------------------------------------------------------

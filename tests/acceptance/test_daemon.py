@@ -284,7 +284,7 @@ def test_the_socket_is_its_owners_and_a_dead_ones_does_no_harm(tmp_path: Path) -
         ("import", b'{"rows": ["x"], "actor": "j"}', 422),
         ("import", b'{"rows": [{"number": "+13125550142", "requested_at": "x"}], "actor": "j"}', 422),
         ("snapshot", b'{"systems": ["nosuch"]}', 422),
-        ("close-finding", b'{"id": "nosuch", "actor": "j"}', 422),
+        ("resolve-finding", b'{"id": "nosuch", "actor": "j", "note": "n"}', 422),
         ("drop", b"{}", 422),
     ],
 )

@@ -19,7 +19,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from rich.console import Console
 
-from benchmarks import bench_calls, bench_full_read, bench_latency, bench_ledger, bench_virtual_day
+from benchmarks import (
+    bench_calls,
+    bench_drift,
+    bench_full_read,
+    bench_latency,
+    bench_ledger,
+    bench_reconcile,
+    bench_virtual_day,
+)
 from benchmarks.figures import Figure, machine, show
 
 
@@ -59,6 +67,18 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         bench_calls.run,
         quick={"contacts": 20_000, "burst": 1_000},
         tiny={"contacts": 200, "burst": 30},
+    ),
+    "drift": Benchmark(
+        "planted drift that is found and named, within two check intervals",
+        bench_drift.run,
+        quick={"canary_seeds": 24, "quarter_seeds": 4},
+        tiny={"canary_seeds": 2, "quarter_seeds": 1, "quarter_weeks": 1},
+    ),
+    "reconcile": Benchmark(
+        "a system against the ledger, and a quarter's report",
+        bench_reconcile.run,
+        quick={"numbers": 100_000, "requests": 10_000, "rounds": 3},
+        tiny={"numbers": 2_000, "requests": 200, "rounds": 1},
     ),
     "ledger": Benchmark(
         "durable chained appends, group commit, verification",

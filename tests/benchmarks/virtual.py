@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +19,14 @@ from typing import Any
 
 import httpx
 
-from dncsync.clock import to_micros
+from dncsync.clock import Clock, to_micros
 from dncsync.connector import WebhookRequest, plugin
-from dncsync.ledger.writer import DirectWriter
+from dncsync.ledger.writer import DirectWriter, Writer
 from dncsync.policy import Policies
 from dncsync.runtime.systems import Connected, connect
 from dncsync.sync.requests import Intake
-from dncsync.sync.topology import Topology
-from dncsync.sync.turn import SystemLoop
+from dncsync.sync.topology import SystemFacts, Topology
+from dncsync.sync.turn import Chore, SystemLoop
 from dncsync.testing.sandbox import OutgoingWebhook, Sandbox
 
 START = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -109,8 +109,10 @@ class VirtualWorld:
         *,
         seed: int = 1,
         call_seconds: float = 0.15,
+        chores: Callable[[SystemFacts, Writer, Clock], Sequence[Chore]] = lambda facts, writer, clock: (),
     ) -> None:
-        """`options`: vendor -> options of its sandbox; `config` among them goes to the connector."""
+        """`options`: vendor -> options of its sandbox; `config` among them goes to the connector. `chores`:
+        of each system's loop."""
         self._rng = Random(seed)
         self._closing = ExitStack()
         self._events: list[tuple[float, int, Callable[[], object]]] = []
@@ -150,6 +152,7 @@ class VirtualWorld:
                 self.clocks[name],
                 self._rng.random,
                 lanes=connected.lanes,
+                chores=chores(connected.facts, self.writer, self.clocks[name]),
             )
             for name, connected in self.systems.items()
         }

@@ -9,6 +9,7 @@ from dncsync.ledger import projections
 from dncsync.ledger.rebuild import compare
 from dncsync.ledger.sqlite import connect_reader
 from dncsync.ledger.verify import verify
+from simulation import approvals
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -47,6 +48,9 @@ def check_laws(world: World) -> None:
         }
         check_ratchet(world, conn, blocked)
         check_suppressed(world, conn, blocked)
+        if world.approver is not None:
+            wrong = approvals.broken(world, world.approver, conn)
+            _hold(world, 9, wrong is None, wrong or "")
         check_claims(world, conn)
         orphans = conn.execute("SELECT count(*) FROM deliveries WHERE open = 1").fetchone()[0]
         _hold(world, 5, orphans == 0, f"{orphans} deliveries still open in a healthy world")
@@ -94,25 +98,42 @@ def check_suppressed(world: World, conn: Any, blocked: set[str]) -> None:
             "WHERE record_key IS NOT NULL AND ended_seq IS NULL"
         )
     }
+    asked = records - _held_records(conn)
+    spreads = approvals.spreading(conn)
     for vendor in (world.hubspot, world.salesforce):
         for row in vendor.rows.values():
             survivor = row
             while survivor.became is not None:  # a record-level request follows the record
                 survivor = vendor.rows[survivor.became]
-            if (vendor.name, row.key) in records:
-                records.add((vendor.name, survivor.key))
+            for known in (records, asked):
+                if (vendor.name, row.key) in known:
+                    known.add((vendor.name, survivor.key))
         for row in vendor.rows.values():
             if row.gone:
                 continue
             want = (vendor.name, row.key) in records or any(n in blocked for n in row.numbers)
+            if want and (vendor.name, row.key) not in asked and not any(n in spreads for n in row.numbers):
+                continue  # all that wants it was rejected: it stands here, and stays there as it was (law 9)
             _hold(
                 world, 3, row.flag == want, f"{vendor.name} {row.key} {row.numbers} is {row.flag}, not {want}"
             )
     for number in world.numbers:
         listed = world.dialer.rows.get(f"LIST/{number}")
         on_list = listed is not None and listed.flag
+        if number in blocked and number not in spreads:
+            continue
         _hold(world, 3, on_list == (number in blocked), f"{number} on the dialer's list: {on_list}")
     check_ticks(world, conn, records, blocked)
+
+
+def _held_records(conn: Any) -> set[tuple[str, str]]:
+    """Records all of whose own requests a fuse holds."""
+    rows = conn.execute(
+        "SELECT record_system, record_key FROM requests r WHERE record_key IS NOT NULL AND ended_seq IS NULL "
+        "GROUP BY 1, 2 HAVING min(EXISTS (SELECT 1 FROM held h WHERE h.request_id = r.id AND h.number = '' "
+        "AND h.released_seq IS NULL))"
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def check_ticks(world: World, conn: Any, records: set[tuple[str, str]], blocked: set[str]) -> None:

@@ -20,9 +20,10 @@ from dncsync.ledger import projections
 from dncsync.ledger.events import NewEvent
 from dncsync.model import Channel, Flag
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import bookmarks, cache, deliveries, observe, turn
+from dncsync.sync import bookmarks, cache, deliveries, fuse_decisions, fuse_plan, lost, observe, turn
 from dncsync.sync.following import Following
 from dncsync.sync.requests import Intake, Reversal
+from dncsync.sync.reversals import Refused
 from dncsync.sync.turn import SystemLoop
 from simulation.world import LawBroken, World, simulate
 
@@ -33,10 +34,11 @@ def watermark_before_delivery() -> Any:
     """The cursor moves in a transaction of its own, before the page is taken in."""
     take = Following._take_in
 
-    def early(self: Following, page: Any, feed: str) -> None:
+    def early(self: Following, page: Any, feed: str, *, to: str | None) -> None:
         at = self._at()
-        self._writer.call(lambda tx: bookmarks.advance(tx, at, self._facts.name, feed, page.cursor, 0))
-        take(self, page, feed)
+        if to is not None:
+            self._writer.call(lambda tx: bookmarks.advance(tx, at, self._facts.name, feed, to, 0))
+        take(self, page, feed, to=to)
 
     return mock.patch.object(Following, "_take_in", early)
 
@@ -83,7 +85,7 @@ def timeout_taken_as_failure() -> Any:
 
 def clear_without_a_reversal() -> Any:
     """A flag that somebody cleared in a CRM ends the block."""
-    report = observe._report_lost
+    report = lost.report
 
     def trusting(tx: Any, at: int, facts: Any, holding: Any, channel: Any, verdict: Any, who: Any) -> None:
         report(tx, at, facts, holding, channel, verdict, who)
@@ -94,7 +96,7 @@ def clear_without_a_reversal() -> Any:
                 (at, tx.head.seq, facts.name, holding.key),
             )
 
-    return mock.patch.object(observe, "_report_lost", trusting)
+    return mock.patch.object(lost, "report", trusting)
 
 
 def batch_marked_good_as_a_whole() -> Any:
@@ -188,7 +190,8 @@ def start_lifts_everything() -> Any:
         row = tx.execute("SELECT 1 FROM blocks WHERE number = ? AND ended_seq IS NULL", (number,)).fetchone()
         if row:
             channels = tuple(facts.capabilities.channels) + tuple(Channel)
-            self.reverse(tx, at, Reversal(number, channels, "START", "START", "written", "-", "-"))
+            with contextlib.suppress(Refused):  # it waits for approval already
+                self.reverse(tx, at, Reversal(number, channels, "START", "START", "written", "-", "-", "-"))
 
     return mock.patch.object(Intake, "_restore", broad)
 
@@ -262,6 +265,33 @@ def timer_hides_the_echo() -> Any:
     return mock.patch.object(cache, "load", timed)
 
 
+def held_spreads_anyway() -> Any:
+    """What a tripped fuse holds is settled like everything else."""
+    return mock.patch.object(deliveries, "waits", return_value=False)
+
+
+def approval_takes_what_came_later() -> Any:
+    """Whoever approves a plan approves also what is held after the look."""
+    enough = fuse_decisions._enough
+
+    def generous(approvals: Any, needed: int) -> Any:
+        names, event = enough(approvals, needed)
+        return names, event and 1 << 40
+
+    return mock.patch.object(fuse_decisions, "_enough", generous)
+
+
+def rejection_applies_the_plan() -> Any:
+    """A rejected plan is applied all the same."""
+
+    def deaf(tx: Any, at: int, fuse_id: str, by: str, reason: str) -> Any:
+        shown = fuse_plan.show(tx, fuse_plan.fuse(tx, fuse_id), 0)  # type: ignore[arg-type]
+        assert shown.revision is not None
+        return fuse_decisions.approve(tx, at, fuse_id, by, shown.revision.sha256, reason)
+
+    return mock.patch.object(fuse_decisions, "reject", deaf)
+
+
 CLOCK: list[Callable[[], int]] = []
 """The world's clock in microseconds, for the mutation that needs one."""
 
@@ -282,6 +312,9 @@ MUTANTS: Sequence[Mutation] = (
     restart_believes_what_it_sent,
     number_follows_its_record,
     timer_hides_the_echo,
+    held_spreads_anyway,
+    approval_takes_what_came_later,
+    rejection_applies_the_plan,
 )
 
 

@@ -209,9 +209,9 @@ class People:
 
     def _reverse(self, number: str | None = None) -> None:
         number = number or self.rng.choice(self.world.numbers)
-        reversal = Reversal(
-            number, (Channel.VOICE, Channel.SMS), "admin", "asked", "written", "form.pdf", "0" * 64
-        )
+        signed = self.world.clock.now().isoformat()
+        channels = (Channel.VOICE, Channel.SMS)
+        reversal = Reversal(number, channels, "admin", "asked", "written", "form.pdf", "0" * 64, signed)
 
         def reverse() -> None:
             assert self.world.writer is not None

@@ -1,4 +1,4 @@
-"""Laws 1 to 8 in 500 seeded worlds, a determinism check, and a few mutants that must not get away."""
+"""Laws 1 to 9 in 500 seeded worlds, a determinism check, and a few mutants that must not get away."""
 
 from __future__ import annotations
 
@@ -49,7 +49,12 @@ def test_the_worlds_are_not_quiet_ones() -> None:
 
 @pytest.mark.parametrize(
     "mutation",
-    [mutants.verified_when_accepted, mutants.clear_without_a_reversal, mutants.echo_believed],
+    [
+        mutants.verified_when_accepted,
+        mutants.clear_without_a_reversal,
+        mutants.echo_believed,
+        mutants.held_spreads_anyway,
+    ],
     ids=lambda mutation: mutation.__name__,
 )
 def test_a_planted_fault_is_caught(mutation: mutants.Mutation) -> None:

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"model", "clock", "numbers", "optout", "policy", "redaction"},
     {"connector", "rules", "deadlines", "budget", "logs"}
     | {"settings", "settings_sources", "settings_problems", "settings_template"},
-    {"http", "http_sdks", "testing", "ledger"},
+    {"http", "http_sdks", "shapes", "testing", "ledger"},
     {"sync", "gate"},
     {"drift", "reconcile"},
     {"web"},
@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
 ]
 FLOOR_OF = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
-SEEN_BY_CONNECTORS = {"budget", "clock", "connector", "http", "model", "testing"}
+SEEN_BY_CONNECTORS = {"budget", "clock", "connector", "http", "model", "shapes", "testing"}
 
 PURE = ["model", "numbers", "optout", "policy", "rules", "deadlines", "redaction"]
 IMPURE_MODULES = {"time", "random", "secrets", "socket", "sqlite3", "pysqlite3", "subprocess", "threading"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from dncsync.policy import (
     parse,
     rules_of,
 )
+from dncsync.policy.kinds import ACTIONS, NEVER_ACCEPTED
 
 CONFIG = Path(__file__).parents[2] / "config" / "policy.toml"
 VOICE, SMS = Channel.VOICE, Channel.SMS
@@ -67,6 +70,58 @@ def test_defaults_of_section_12() -> None:
     assert Calendar(rules.calendars.report) is Calendar.FEDERAL
     assert policy.sync.reversal_authorities == ()
     assert policy.sync.start_restores == "programme"
+
+
+def kinds_in_the_source() -> set[str]:
+    """The kinds of finding that the house opens, spelled out in the call or by a constant of its module."""
+    found: set[str] = set()
+    for path in (Path(__file__).parents[2] / "src" / "dncsync").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = dict(constants(tree))
+        for call in ast.walk(tree):
+            name = getattr(
+                getattr(call, "func", None), "attr", getattr(getattr(call, "func", None), "id", "")
+            )
+            place = {"open_finding": 2, "close_finding": 2, "Sighting": 0}.get(name)
+            if not isinstance(call, ast.Call) or place is None:
+                continue
+            for value in [k.value for k in call.keywords if k.arg == "kind"] or call.args[place : place + 1]:
+                for leaf in [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]:
+                    kind = names.get(leaf.id) if isinstance(leaf, ast.Name) else getattr(leaf, "value", None)
+                    found |= {kind} if isinstance(kind, str) else set()
+    return found
+
+
+def constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names that a module gives to texts, alone or several in a line."""
+    for each in tree.body:
+        value = getattr(each, "value", None)
+        for target in getattr(each, "targets", [getattr(each, "target", None)]):
+            pairs = [(target, value)]
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                pairs = list(zip(target.elts, value.elts, strict=True))
+            for name, text in pairs:
+                said = getattr(text, "value", None)
+                if isinstance(name, ast.Name) and isinstance(said, str):
+                    yield name.id, said
+
+
+def test_policy_knows_every_kind_of_finding() -> None:
+    found = kinds_in_the_source()
+    spelled_out, by_constant = {"not-kept", "cleared-there", "legal-deadline", "review"}, {"webhooks-silent"}
+    assert spelled_out | by_constant <= found, "the search finds them"
+    assert found <= set(ACTIONS), f"add to policy/kinds.py and config/policy.toml: {found - set(ACTIONS)}"
+    assert set(NEVER_ACCEPTED) <= set(ACTIONS)
+
+
+def test_the_shipped_file_lists_every_kind_of_finding() -> None:
+    written = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["drift"]["actions"]
+    assert written == dict(ACTIONS)
+
+
+def test_a_file_changes_the_kinds_it_names() -> None:
+    drift = parse('drift.actions = { field-absent = "freeze", volume-high = "accept" }').first.drift
+    assert drift.actions == {**ACTIONS, "field-absent": "freeze", "volume-high": "accept"}
 
 
 def test_business_days_of_message_classes() -> None:
@@ -116,6 +171,20 @@ def test_business_days_of_message_classes() -> None:
             "rules.honour_deadline_business_days: unknown key; "
             "did you mean rules.honor_deadline_business_days?",
         ),
+        (
+            'drift.actions.field-renmed = "page"',
+            'drift.actions."field-renmed": there is no such kind of finding; did you mean field-renamed?',
+        ),
+        (
+            'drift.actions.review = "accept"',
+            "drift.actions.review: a person must see it; policy cannot accept it",
+        ),
+        (
+            'drift.actions.volume-high = "shout"',
+            "drift.actions.volume-high = \"shout\": must be 'page', 'freeze', 'warn', 'as_seen' or 'accept'",
+        ),
+        ("drift.flap_minutes = -1", "drift.flap_minutes = -1: at least 0 (design-7)"),
+        ("drift.due_days.review = 2", "drift.due_days.review = 2: at most 1 (REV-03)"),
         ("colour = 1", "colour: unknown key"),
         ("rules = 1", "rules = 1: must be a table"),
         ('rules.channels_on_stop = "sms"', 'rules.channels_on_stop = "sms": must be a list (REV-12 SEED-12)'),

@@ -184,6 +184,17 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         settings.web.listen = "x:1"
 
 
+def test_a_canary_without_a_number_is_off_and_limits_left_out_keep_their_defaults(tmp_path: Path) -> None:
+    assert loaded(tmp_path).canary.numbers == ()
+    canary = loaded(tmp_path, '[canary]\nnumbers = ["+13125550177"]\nwithin = { crm = 60 }\n' + SYSTEM).canary
+    assert canary.numbers == ("+13125550177",)
+    assert {str(role): seconds for role, seconds in canary.within.items()} == {
+        "crm": 60.0,
+        "dialer": 60.0,
+        "sms": 60.0,
+    }
+
+
 # --- what is refused --------------------------------------------------------------------------------------
 
 MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
@@ -224,6 +235,9 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("secrets folder", '[secrets]\nfolder = "nowhere"', ("nowhere", "folder cannot be read: No such file")),
     ("secrets folder type", "[secrets]\nfolder = 3", ("secrets.folder: must be a path",)),
     ("interval", "[sync]\nsnapshot_every = 0", ("sync.snapshot_every: must be greater than 0",)),
+    ("canary's number", '[canary]\nnumbers = ["555-0199"]', ("canary.numbers", "country code")),
+    ("canary's system", SYSTEM + '[canary]\nsystems = ["crn"]', ("canary.systems: there is no", "crm")),
+    ("canary's limit", "[canary]\nwithin = { crm = 0 }", ("canary.within", "greater than 0")),
 ]
 
 

@@ -10,6 +10,8 @@ EXIT_DONE = 0
 EXIT_CANNOT = 1
 EXIT_USAGE = 2
 EXIT_FOUND = 3
+EXIT_HELD = 4
+"""It is recorded, and waits for a person's approval: `dncsync plan`."""
 EXIT_INTERRUPTED = 130
 EXIT_NOBODY_READS = 141
 """As a shell tells it of a command whose output nobody reads any more."""
@@ -34,11 +36,12 @@ _MENDS = {
 _TOLD_TO_PEOPLE = (
     ("dncsync.connector", "UnknownVendor"),
     ("dncsync.connector", "VendorError"),
+    ("dncsync.ledger.reading_findings", "NoSuchFinding"),
     ("dncsync.ledger.sqlite", "LedgerError"),
     ("dncsync.policy", "PolicyError"),
     ("dncsync.settings_sources", "ConfigError"),
     ("dncsync.sync.plan_file", "PlanRefused"),
-    ("dncsync.sync.requests", "Refused"),
+    ("dncsync.sync.reversals", "Refused"),
     ("dncsync.web.server", "ListenError"),
 )
 """Errors whose `str()` is the one line, by module and name."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, EXIT_HELD, Cannot
 from dncsync.cli.options import NOTHING, Common, print_json
 from dncsync.cli.progress import bar
 
@@ -39,8 +39,10 @@ def import_csv(
     Columns: number, and optionally channel (voice or sms), requested_at (ISO 8601), source, actor, words;
     other names by option. The whole file is checked before the first row is recorded: a file that is no such
     list changes nothing. Bad rows go to the rejects file with their line number and the reason, to be mended
-    and imported from there. After an interruption run it again: rows that are in are known. Exit code 0: all
-    rows are in; 3: some were rejected.
+    and imported from there. After an interruption run it again: rows that are in are known.
+
+    More rows than the policy's fuse allows are blocked here at once, and spread when somebody approves it:
+    `dncsync plan`. Exit code 0: all rows are in; 3: some were rejected; 4: all are in, and some wait.
 
     Example: dncsync import old-list.csv --actor jane --source 'paper list 2019' --config dncsync.toml
     """
@@ -57,6 +59,7 @@ def import_csv(
     listed = Listed(file, columns, region, source.strip() or file.name)
     target = rejects or Path(f"{file}.rejects.csv")
     counts = {"rows": 0, "imported": 0, "known": 0, "rejected": 0}
+    held: str | None = None
     if not dry_run:
         common.reachable()
     with Rejects(None if dry_run else target, file) as rejected:
@@ -73,8 +76,11 @@ def import_csv(
             counts["imported"] = good
         else:
             rejected.keep()
-            _send(listed, actor.strip(), counts, good, common)
+            held = _send(listed, actor.strip(), counts, good, common)
     result: dict[str, Any] = {**counts, "dry_run": dry_run}
+    if held:
+        result["waits_for"] = held
+        result["why"] = f"blocked here; its spread waits for approval: dncsync plan show {held}"
     if counts["rejected"] and not dry_run:
         result["rejects_file"] = str(target)
     if common.json:
@@ -83,18 +89,24 @@ def import_csv(
         from dncsync.cli import rendering
 
         rendering.result(result)
-    return EXIT_FOUND if counts["rejected"] else EXIT_DONE
+    if counts["rejected"]:
+        return EXIT_FOUND
+    return EXIT_HELD if held else EXIT_DONE
 
 
-def _send(listed: Any, actor: str, counts: dict[str, int], good: int, common: Common) -> None:
-    """Records the good rows, a batch at a time; each is durable before the next."""
+def _send(listed: Any, actor: str, counts: dict[str, int], good: int, common: Common) -> str | None:
+    """Records the good rows, a batch at a time; each is durable before the next. Returns the fuse that the
+    last of them wait for."""
     batch: list[dict[str, Any]] = []
+    held: list[str] = []
     with common.commands() as run, bar("importing", quiet=common.json) as report:
 
         def flush(run: Callable[..., dict[str, Any]] = run) -> None:
             done = run("import", {"rows": batch, "actor": actor})
             counts["imported"] += done["imported"]
             counts["known"] += done["known"]
+            if "waits_for" in done:
+                held.append(done["waits_for"])
             report(counts["imported"] + counts["known"], good)
             batch.clear()
 
@@ -106,3 +118,4 @@ def _send(listed: Any, actor: str, counts: dict[str, int], good: int, common: Co
                 flush()
         if batch:
             flush()
+    return held[-1] if held else None

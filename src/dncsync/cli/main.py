@@ -40,10 +40,30 @@ FAMILIES = {
         "dncsync.cli.number:app",
         "Show, block, unblock or check one number; list what is in quarantine.",
     ),
+    "findings": (
+        "dncsync.cli.findings:app",
+        "List, show, take on, resolve or accept what a person must know; release a frozen system.",
+    ),
     "import": ("dncsync.cli.importing:import_csv", "Take in an existing Do-Not-Call list from a CSV file."),
     "resync": (
         "dncsync.cli.resync:resync",
         "Compare systems with the ledger in full; plan, approve, apply.",
+    ),
+    "plan": (
+        "dncsync.cli.plan:app",
+        "List, show, approve or reject mass changes that wait because a fuse tripped.",
+    ),
+    "canary": (
+        "dncsync.cli.canary:app",
+        "Opt a number of your own out in one system, and see when it arrives in each other.",
+    ),
+    "endings": (
+        "dncsync.cli.endings:endings",
+        "List what vendors have announced to end, and when.",
+    ),
+    "reconcile": (
+        "dncsync.cli.reconcile:reconcile",
+        "Compare every system with the ledger for a quarter; write, or verify, the report.",
     ),
     "ledger": ("dncsync.cli.ledger:app", "Verify, export, query, rebuild or checkpoint the ledger."),
     "sandbox": ("dncsync.cli.sandbox:sandbox", "Run vendors' sandboxes by hand."),
@@ -56,7 +76,7 @@ EPILOGUE = """Every command takes --help, --json, --config FILE (or DNCSYNC_CONF
 DNCSYNC_LEDGER).
 
 Exit codes: 0 done; 1 it cannot be done, the reason is one line; 2 the command itself was wrong; 3 done, and \
-something was found that a person must see.
+something was found that a person must see; 4 recorded, and it waits for approval (dncsync plan).
 
 Example: dncsync number show '(312) 555-0199' --ledger dncsync.sqlite"""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, EXIT_HELD, Cannot
 from dncsync.cli.options import NOTHING, Common, print_json
 
 if TYPE_CHECKING:
@@ -161,6 +161,9 @@ def unblock(
     Refuses without actor, reason, basis and evidence, and where the evidence is not later than the blocks. An
     existing business relationship is no basis. The document stays with you; the ledger keeps its hash.
 
+    More reversals at once than the policy's fuse allows are not carried out: they are recorded and wait, the
+    blocks stand, and the exit code is 4 (see `dncsync plan`).
+
     Example: dncsync number unblock +13125550199 --actor jane --reason 'asked to be called again' \
 --basis signed --evidence consent.pdf --evidence-date 2026-11-21
     """
@@ -194,6 +197,10 @@ def unblock(
             commands.reversal_of(conn, to_micros(SystemClock().now()), arguments)
         return _say(common, {"would": "unblock", **arguments})
     done = common.command("unblock", arguments)
+    if fuse := done.get("waits_for"):
+        why = f"too many at once: the block stands until {fuse} is approved; dncsync plan show {fuse}"
+        _say(common, {"number": e164, "done": "held", "why": why, "evidence_sha256": digest, **done})
+        return EXIT_HELD
     return _say(common, {"number": e164, "done": "unblocked", "evidence_sha256": digest, **done})
 
 

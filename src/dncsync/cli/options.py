@@ -123,6 +123,7 @@ class Commands:
         from dncsync.ledger.writer import DirectWriter
         from dncsync.policy import Policies
         from dncsync.runtime import commands
+        from dncsync.sync import findings
         from dncsync.sync.requests import Intake
         from dncsync.sync.topology import NO_SYSTEMS
 
@@ -134,6 +135,10 @@ class Commands:
             policies = load_policies(self._common.settings())
         now = to_micros(clock.now())
         writer = self._writer = DirectWriter(path, create=self._common.config is not None, now=now)
+        if self._common.config is not None:
+            # Without a configuration the ledger is kept under the policy that it was told last.
+            drift = policies.on(clock.now().date()).drift
+            writer.call(lambda tx: findings.adopt(tx, now, drift))
         intake = Intake(policies, NO_SYSTEMS)
 
         def run(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def number(found: Mapping[str, Any]) -> None:
         Text(f"blocked on {' and '.join(blocked)}", "bold red") if blocked else Text("not blocked", "bold")
     )
     out.print(Text(found["number"], "bold"), state)
+    for held in found["waits_for"]:
+        out.print(Text(_waits(held), "yellow"))
     wide = out.width >= WIDE
     if found["requests"]:
         out.print(_requests(found, wide))
@@ -73,6 +75,15 @@ def number(found: Mapping[str, Any]) -> None:
         out.print("Seconds count from known. Times are UTC; ids and keys in full: --json.", style="dim")
     elif blocked:
         out.print("No system has been told yet: none holds it, or no daemon has run since.")
+
+
+def _waits(held: Mapping[str, Any]) -> str:
+    plan = held["plan"]
+    if held["what"] == "unblock":
+        return f"a reversal waits for approval {plan}; the block stands until then (dncsync plan show {plan})"
+    if held["state"] == "rejected":
+        return f"blocked here by {held['id']}; its spread was rejected (dncsync plan show {plan})"
+    return f"blocked here by {held['id']}; its spread waits for approval {plan} (dncsync plan show {plan})"
 
 
 def _requests(found: Mapping[str, Any], wide: bool) -> Table:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot, printable
 from dncsync.cli.options import NOTHING, Common, print_json
+
+if TYPE_CHECKING:
+    from dncsync.ledger.sqlite import Connection
 
 GROUPS = 8
 """Kinds of findings that are shown without --findings."""
@@ -43,8 +46,9 @@ def status(
 def gather(common: Common, findings: int) -> dict[str, Any]:
     """Everything that `status` tells, as JSON values; so many findings at most (-1: all)."""
     from dncsync.clock import SystemClock, to_micros
-    from dncsync.ledger import reading
+    from dncsync.ledger import reading, reading_findings
     from dncsync.runtime import control
+    from dncsync.sync import fuse_plan
     from dncsync.sync.requests import Refused
 
     path = common.ledger_path()
@@ -59,7 +63,10 @@ def gather(common: Common, findings: int) -> dict[str, Any]:
             **reading.totals(conn),
             "systems": reading.systems(conn, now),
             "findings_by_severity": dict(by_severity.fetchall()),
+            "overdue_findings": reading_findings.overdue(conn, now),
             "findings": reading.open_findings(conn, findings),
+            "canary": _canary(common, conn),
+            "plans": [fuse_plan.brief(conn, of) for of in fuse_plan.fuses(conn)],
         }
     budgets: dict[str, Any] = {}
     try:
@@ -71,6 +78,15 @@ def gather(common: Common, findings: int) -> dict[str, Any]:
         system["budget"] = budgets.get(system["system"])
     found["sqlite_warning"] = sqlite_warning()
     return found
+
+
+def _canary(common: Common, conn: Connection) -> dict[str, Any]:
+    """Whether one is configured (None: no configuration was given), and how the latest run went."""
+    from dncsync.drift import canary_runs
+
+    latest = canary_runs.recent(conn, 1)
+    configured = bool(common.settings().canary.numbers) if common.config is not None else None
+    return {"configured": configured, "latest": latest[0] if latest else None}
 
 
 def sqlite_warning() -> str | None:
@@ -105,13 +121,36 @@ def _show(found: Mapping[str, Any], *, one_by_one: bool) -> None:
         _show_systems(found["systems"])
     else:
         out.print("No system has been connected yet: start the daemon with `dncsync run`.")
+    _show_canary(found["canary"])
     out.print()
+    for plan in found["plans"]:
+        line = f"{plan['id']} waits for approval ({plan['reason']}; {plan['held']:,} held): "
+        out.print(Text(printable(f"{line}dncsync plan show {plan['id']}"), "bold red"))
+    if found["overdue_findings"]:
+        line = f"{found['overdue_findings']:,} findings are overdue: dncsync findings list --overdue"
+        out.print(Text(line, "bold red"))
     if one_by_one:
         _list_findings(found)
     else:
         _group_findings(found)
     if found["sqlite_warning"]:
         out.print(Text(found["sqlite_warning"], "yellow"))
+
+
+def _show_canary(canary: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    from dncsync.cli import rendering
+
+    run = canary["latest"]
+    if canary["configured"] is False:
+        line = Text("canary off: no number of your own is configured as [canary] numbers", "yellow")
+    elif run is None:
+        line = Text("canary: none has flown yet", "dim")
+    else:
+        line = Text(f"canary {run['id']} from {run['origin']}: {run['outcome']}", "")
+        line.append(f", begun {_past(rendering.ago(run['begun_at']))}", "dim")
+    rendering.console().print(line)
 
 
 def _show_systems(systems: Iterable[Mapping[str, Any]]) -> None:
@@ -150,6 +189,9 @@ def _show_systems(systems: Iterable[Mapping[str, Any]]) -> None:
     for s in systems:
         if s["state"] != "up" and s["reason"]:
             line = f"{s['system']} is {s['state']} for {rendering.ago(s['since'])}: {printable(s['reason'])}"
+            out.print(Text(line, "red"))
+        if s["frozen"]:
+            line = f"{s['system']} is frozen: its clears and absences are not believed; dncsync findings list"
             out.print(Text(line, "red"))
     if budgets:
         out.print(Text("Calls in the present window", "bold"))
@@ -203,7 +245,7 @@ def _group_findings(found: Mapping[str, Any]) -> None:
             line.append(f" (and {len(alike) - 1:,} more of this kind)", "dim")
         out.print(line)
     if len(groups) < found["open_findings"]:
-        out.print("Each of them: dncsync status --findings 0", style="dim")
+        out.print("Each of them: dncsync status --findings 0; what to do: dncsync findings list", style="dim")
 
 
 def _style(severity: str) -> str:

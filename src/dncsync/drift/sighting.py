@@ -44,6 +44,9 @@ class Sighting:
     """When it was last known to be well (microseconds); the drift began after that."""
     keys: tuple[str, ...] | None = None
     """Holdings concerned; None: every holding of the system."""
+    baseline: tuple[str, str, Any] | None = None
+    """(detector, subject, value): what `findings accept` records as normal from now on, as `record_baseline`
+    would. A JSON value. None: there is nothing that a person could accept."""
 
 
 def settle(
@@ -51,70 +54,96 @@ def settle(
 ) -> None:
     """Brings the findings of these kinds in `system` in line with everything that a detector sees now.
 
-    `at`: microseconds. `healed`: the words that close a finding which is not seen any more.
+    `at`: microseconds. `healed`: the words that close a finding which is not seen any more. A finding that
+    looks the same is left alone; one that looks different is told again, with `changed` in its detail: what
+    it said before. `since` stays as it was first told for as long as the finding is open.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for sighting in sightings:
-        seen.add(sighting.subject)
-        detail = {
-            "expected": sighting.expected,
-            "seen": sighting.seen,
-            "since": sighting.since,
-            "exposed": exposed(tx, system, sighting.keys),
-            "mend": sighting.mend,
-        }
-        if not _told(tx, sighting, detail):
-            findings.open_finding(
-                tx,
-                at,
-                sighting.kind,
-                system,
-                sighting.subject,
-                sighting.summary,
-                severity=sighting.severity,
-                detail=detail,
-            )
+        seen.add((sighting.kind, sighting.subject))
+        _tell(tx, at, system, sighting)
     for kind in kinds:
         rows = tx.execute(
             "SELECT subject FROM findings WHERE kind = ? AND system = ? AND closed_at IS NULL", (kind, system)
         ).fetchall()
         for (subject,) in rows:
-            if subject not in seen:
+            if (kind, subject) not in seen:
                 findings.close_finding(tx, at, kind, system, subject, healed)
+
+
+_TOLD = ("expected", "seen", "mend", "baseline")
+"""What makes a finding look different. The count of exposed numbers may move."""
+
+
+def _tell(tx: Tx, at: int, system: str, sighting: Sighting) -> None:
+    detail: dict[str, Any] = {
+        "expected": sighting.expected,
+        "seen": sighting.seen,
+        "since": sighting.since,
+        "mend": sighting.mend,
+    }
+    if sighting.baseline is not None:
+        detector, subject, value = sighting.baseline
+        detail["baseline"] = {"detector": detector, "subject": subject, "value": value}
+    told = findings.told(tx, sighting.kind, system, sighting.subject, sighting.severity)
+    if told is not None:
+        before, stands = json.loads(told[0]), told[1]
+        now = json.loads(json.dumps(detail))
+        changed = {part: before.get(part) for part in _TOLD if before.get(part) != now.get(part)}
+        if stands and not changed:
+            return
+        if before.get("since") is not None:
+            detail["since"] = before["since"]
+        if changed:
+            detail["changed"] = changed
+    detail["exposed"] = exposed(tx, system, sighting.keys)
+    findings.open_finding(
+        tx,
+        at,
+        sighting.kind,
+        system,
+        sighting.subject,
+        sighting.summary,
+        severity=sighting.severity,
+        detail=detail,
+    )
 
 
 _EXPOSED = (
     "SELECT DISTINCT b.number FROM blocks b JOIN holding_numbers h ON h.number = b.number "
-    "WHERE b.ended_seq IS NULL"
+    "WHERE b.ended_seq IS NULL AND h.system = {system}"
 )
+_OF_KEYS = " AND h.key IN (SELECT value FROM json_each({keys}))"
 
 
 def exposed(tx: Tx, system: str, keys: Collection[str] | None = None) -> dict[str, Any]:
-    """How many blocked numbers this drift leaves exposed, and the query that lists them."""
-    where = "h.system = ?"
-    params: list[Any] = [system]
+    """How many blocked numbers this drift leaves exposed (`numbers`), and the `query` that lists them.
+
+    `keys`: the holdings concerned; None: all of the system. Where the keys are phone numbers themselves, as
+    those of a dialer's list are, no query would be fit to be shown: it is None."""
+    params = [system]
+    query = _EXPOSED.format(system="?")
+    shown: str | None = _EXPOSED.format(system=_literal(system))
     if keys is not None:
-        where += " AND h.key IN (SELECT value FROM json_each(?))"
         params.append(json.dumps(sorted(keys)))
-    query = f"{_EXPOSED} AND {where}"
+        query += _OF_KEYS.format(keys="?")
+        narrowed = _EXPOSED.format(system=_literal(system)) + _OF_KEYS.format(keys=_literal(params[1]))
+        shown = None if _are_numbers(tx, system, params[1]) else narrowed
     count = tx.execute(f"SELECT count(*) FROM ({query})", params).fetchone()[0]  # noqa: S608
-    shown = query
-    for param in params:
-        literal = "'" + str(param).replace("'", "''") + "'"
-        shown = shown.replace("?", literal, 1)
     return {"numbers": count, "query": shown}
 
 
-def _told(tx: Tx, sighting: Sighting, detail: dict[str, Any]) -> bool:
-    """Whether an open finding says the same already (the count of exposed numbers and `since` may move)."""
+def _are_numbers(tx: Tx, system: str, keys: str) -> bool:
     row = tx.execute(
-        "SELECT detail FROM findings WHERE id = ? AND closed_at IS NULL",
-        ("/".join((sighting.kind, sighting.system, sighting.subject)),),
+        "SELECT 1 FROM holding_numbers WHERE system = ? AND key IN (SELECT value FROM json_each(?)) "
+        "AND instr(key, substr(number, 2)) LIMIT 1",
+        (system, keys),
     ).fetchone()
-    if row is None:
-        return False
-    before = json.loads(row[0])
-    return all(before.get(part) == detail[part] for part in ("expected", "seen", "mend"))
+    return row is not None
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 # --- baselines --------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Projections: what the ledger holds to be true now, computed from events and nothing else.
 
 `apply` is the only code that writes these tables, when an event is recorded and when it is replayed; so a
-rebuild gives the same bytes. Holdings, bookmarks and looks are a cache beside them (design section 4).
+rebuild gives the same bytes. Holdings, bookmarks, looks and activity are a cache beside them (design section
+4).
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from dncsync.ledger import (
+    projections_canary,
+    projections_findings,
+    projections_fuses,
+    projections_reconcile,
+)
 from dncsync.ledger.events import Event, NewEvent
 from dncsync.ledger.writer import Tx
 
@@ -20,9 +27,12 @@ TABLES = (
     "restorations",
     "statements",
     "deliveries",
-    "findings",
+    *projections_findings.TABLES,
     "systems",
     "baselines",
+    *projections_canary.TABLES,
+    *projections_fuses.TABLES,
+    *projections_reconcile.TABLES,
 )
 
 Payload = Mapping[str, Any]
@@ -82,6 +92,7 @@ def _requests_recorded(tx: Tx, event: Event, payload: Payload) -> None:
                 for channel in r["channels"]
             ]
     _add_blocks(tx, blocks, event.seq)
+    projections_fuses.arrived(tx, event, payload)
 
 
 def _requests_covered(tx: Tx, event: Event, payload: Payload) -> None:
@@ -90,6 +101,7 @@ def _requests_covered(tx: Tx, event: Event, payload: Payload) -> None:
         (channels,) = tx.execute("SELECT channels FROM requests WHERE id = ?", (request_id,)).fetchone()
         blocks += [(number, c, request_id, 1, event.at, event.seq) for c in channels.split(",")]
     _add_blocks(tx, blocks, event.seq)
+    projections_fuses.arrived(tx, event, payload)
 
 
 def _add_blocks(tx: Tx, blocks: Iterable[tuple[Any, ...]], seq: int) -> None:
@@ -123,11 +135,12 @@ def _reversal_recorded(tx: Tx, event: Event, payload: Payload) -> None:
             event.seq,
         ),
     )
+    only = payload.get("request")  # a reviewed provisional request; whatever else blocks the number stands
     for channel in channels:
         tx.execute(
-            "UPDATE blocks SET ended_at = ?, ended_seq = ? "
-            "WHERE number = ? AND channel = ? AND ended_seq IS NULL",
-            (event.at, event.seq, event.number, channel),
+            "UPDATE blocks SET ended_at = ?, ended_seq = ? WHERE number = ? AND channel = ? "
+            "AND ended_seq IS NULL AND (? IS NULL OR request_id = ?)",
+            (event.at, event.seq, event.number, channel, only, only),
         )
     # A request ends with the last block it holds; one made on a record stands while another number has it.
     tx.execute(
@@ -136,6 +149,11 @@ def _reversal_recorded(tx: Tx, event: Event, payload: Payload) -> None:
         "(SELECT 1 FROM blocks b WHERE b.request_id = requests.id AND b.ended_seq IS NULL)",
         (event.at, event.seq, event.number),
     )
+    projections_fuses.arrived(tx, event, payload)
+
+
+def _request_confirmed(tx: Tx, event: Event, payload: Payload) -> None:
+    tx.execute("UPDATE requests SET provisional = 0 WHERE id = ?", (payload["id"],))
 
 
 def _programme_restored(tx: Tx, event: Event, payload: Payload) -> None:
@@ -239,33 +257,6 @@ def _deliveries_delayed(tx: Tx, event: Event, payload: Payload) -> None:
     )
 
 
-def _finding_opened(tx: Tx, event: Event, payload: Payload) -> None:
-    tx.execute(
-        "INSERT INTO findings VALUES (?,?,?,?,?,?,?,?,?,?,1,NULL,NULL) ON CONFLICT (id) DO UPDATE SET "
-        "summary = excluded.summary, detail = excluded.detail, last_at = excluded.last_at, "
-        "severity = excluded.severity, count = count + 1, closed_at = NULL, closed_by = NULL",
-        (
-            payload["id"],
-            payload["kind"],
-            event.system,
-            payload["subject"],
-            payload["severity"],
-            payload["owner"],
-            payload["summary"],
-            json.dumps(payload["detail"], sort_keys=True),
-            event.at,
-            event.at,
-        ),
-    )
-
-
-def _finding_closed(tx: Tx, event: Event, payload: Payload) -> None:
-    tx.execute(
-        "UPDATE findings SET closed_at = ?, closed_by = ? WHERE id = ?",
-        (event.at, payload["by"], payload["id"]),
-    )
-
-
 def _system_changed(tx: Tx, event: Event, payload: Payload) -> None:
     tx.execute(
         "INSERT INTO systems VALUES (?,?,?,?,?,NULL) ON CONFLICT (system) DO UPDATE SET "
@@ -276,6 +267,7 @@ def _system_changed(tx: Tx, event: Event, payload: Payload) -> None:
 
 def _snapshot_completed(tx: Tx, event: Event, payload: Payload) -> None:
     tx.execute("UPDATE systems SET snapshot_at = ? WHERE system = ?", (payload["started_at"], event.system))
+    projections_fuses.read_in_full(tx, event)
 
 
 def _baseline_recorded(tx: Tx, event: Event, payload: Payload) -> None:
@@ -297,6 +289,7 @@ _HANDLERS: Mapping[str, Callable[[Tx, Event, Payload], None]] = {
     "requests.recorded": _requests_recorded,
     "requests.covered": _requests_covered,
     "reversal.recorded": _reversal_recorded,
+    "request.confirmed": _request_confirmed,
     "programme.restored": _programme_restored,
     "statement.recorded": _statement_recorded,
     "deliveries.opened": _deliveries_opened,
@@ -307,9 +300,11 @@ _HANDLERS: Mapping[str, Callable[[Tx, Event, Payload], None]] = {
     "deliveries.contradicted": _deliveries_contradicted,
     "deliveries.closed": _deliveries_closed,
     "deliveries.delayed": _deliveries_delayed,
-    "finding.opened": _finding_opened,
-    "finding.closed": _finding_closed,
     "system.changed": _system_changed,
     "snapshot.completed": _snapshot_completed,
     "baseline.recorded": _baseline_recorded,
+    **projections_findings.HANDLERS,
+    **projections_canary.HANDLERS,
+    **projections_fuses.HANDLERS,
+    **projections_reconcile.HANDLERS,
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from dncsync.policy.kinds import ACTIONS, NEVER_ACCEPTED
 from dncsync.policy.values import STATE_MONTHS, Law, Policy, Table
 
 
@@ -68,6 +70,13 @@ def beyond(policy: Policy) -> Iterator[str]:
         most = STATE_MONTHS.get(state, rules.ebr.transaction_months)
         if not 0 <= months <= most:
             yield f"rules.ebr.state_overrides.{state} = {shown(months)}: from 0 to {most} (EBR-06)"
+    for kind, action in policy.drift.actions.items():
+        if kind not in ACTIONS:
+            near = difflib.get_close_matches(kind, ACTIONS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"drift.actions.{shown(kind)}: there is no such kind of finding{hint}"
+        elif action == "accept" and kind in NEVER_ACCEPTED:
+            yield f"drift.actions.{kind}: a person must see it; policy cannot accept it"
     for path, who in policy.counsel_approved.items():
         if path not in LAWS or not LAWS[path].counsel:
             yield f'counsel_approved: "{path}" is no rule that counsel can lift'

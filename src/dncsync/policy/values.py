@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dncsync.model import Channel
+from dncsync.policy.kinds import ACTIONS, Action
 
 REVOKE_ALL: Final = date(2027, 1, 31)
 """REV-10: the day on which the waiver of the revoke-all rule ends."""
@@ -35,7 +36,7 @@ class Law:
     """What stands behind a rule, and its limits (inclusive)."""
 
     ids: str
-    """Rows of regulation.md, separated by spaces."""
+    """Rows of regulation.md, separated by spaces; LAW-9 is the house's own (mass changes ask first)."""
     change: Change = Change.FREE
     least: int | None = None
     most: int | date | None = None
@@ -183,6 +184,80 @@ class Sync(Table):
     """What START does: `programme` lifts what the same number stopped by text on that sender, no more."""
 
 
+class BlocksFuse(Table):
+    """How many new blocks one system may bring by being read, before their spread waits (design law 9)."""
+
+    count: Annotated[int, Law("LAW-9", least=1)] = 500
+    percent: Annotated[float, Field(gt=0, le=100), Law("LAW-9")] = 5.0
+    """Of the holdings known of that system."""
+    least: Annotated[int, Law("LAW-9", least=1)] = 50
+    """The share does not count below so many."""
+    window_seconds: Annotated[int, Law("LAW-9", least=1)] = 600
+    approvals: Annotated[int, Law("LAW-9", least=1, most=2)] = 1
+
+
+class FirstReadFuse(Table):
+    """The same while a system of records is read in full for the first time: history is being imported, and
+    only a share that no history has (an inverted flag) is stopped. A list has no such share."""
+
+    percent: Annotated[float, Field(gt=0, le=100), Law("LAW-9")] = 25.0
+    least: Annotated[int, Law("LAW-9", least=1)] = 50
+    approvals: Annotated[int, Law("LAW-9", least=1, most=2)] = 1
+
+
+class LedgerFuse(Table):
+    """How many new blocks may come by reading and by imports together, from everywhere."""
+
+    count: Annotated[int, Law("LAW-9", least=1)] = 10_000
+    window_seconds: Annotated[int, Law("LAW-9", least=1)] = 3_600
+    approvals: Annotated[int, Law("LAW-9", least=1, most=2)] = 1
+
+
+class ClearsFuse(Table):
+    """How many numbers may be unblocked, before further reversals wait."""
+
+    count: Annotated[int, Law("LAW-9 CON-06", least=1)] = 50
+    percent: Annotated[float, Field(gt=0, le=100), Law("LAW-9 CON-06")] = 1.0
+    """Of the blocked numbers."""
+    least: Annotated[int, Law("LAW-9 CON-06", least=1)] = 10
+    window_seconds: Annotated[int, Law("LAW-9 CON-06", least=1)] = 3_600
+    approvals: Annotated[int, Law("LAW-9 CON-06", least=1, most=2)] = 1
+
+
+class Fuses(Table):
+    """Mass changes ask first (design law 9). What a person says (a STOP, a disposition, a request taken by
+    hand) never counts and never waits."""
+
+    new_blocks: BlocksFuse = BlocksFuse()
+    first_read: FirstReadFuse = FirstReadFuse()
+    ledger: LedgerFuse = LedgerFuse()
+    clears: ClearsFuse = ClearsFuse()
+    systems: Annotated[dict[str, BlocksFuse], Law("LAW-9")] = Field(default_factory=dict)
+    """Name of a system to its own limits in place of `new_blocks`."""
+
+
+class DueDays(Table):
+    """Days within which a person must have dealt with a finding, by severity."""
+
+    page: Annotated[int, Law("design-7", least=1)] = 1
+    warning: Annotated[int, Law("design-7", least=1)] = 7
+    info: Annotated[int, Law("design-7", least=1)] = 30
+    review: Annotated[int, Law("REV-03", UP, 1, 1)] = 1
+    """Of an ambiguous message (regulation section 11: one business day; a day is never longer)."""
+
+
+class Drift(Table):
+    """What follows from a finding (design section 7)."""
+
+    actions: Annotated[dict[str, Action], AfterValidator(lambda given: {**ACTIONS, **given})] = Field(
+        default_factory=lambda: dict(ACTIONS)
+    )
+    """Kind of finding -> what follows. A file changes the kinds it names."""
+    flap_minutes: Annotated[int, Law("design-7", least=0)] = 60
+    """A finding that comes back within so many minutes after it closed is the same trouble still."""
+    due_days: DueDays = DueDays()
+
+
 class Policy(Table):
     """What is in force on one day. `Policy()` is the built-in default."""
 
@@ -193,6 +268,8 @@ class Policy(Table):
     """Name of the counsel who reviewed it; empty shows a banner in reports."""
     rules: Rules = Rules()
     sync: Sync = Sync()
+    fuses: Fuses = Fuses()
+    drift: Drift = Drift()
     counsel_approved: dict[str, str] = Field(default_factory=dict)
     """Path of a rule to who approved going beyond its limit and where that is written."""
 

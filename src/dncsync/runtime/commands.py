@@ -19,10 +19,11 @@ from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel
+from dncsync.runtime import finding_commands, reconciling
 from dncsync.runtime.evidence import refuse_old_evidence
-from dncsync.sync import findings
+from dncsync.sync import fuse_decisions, fuses
 from dncsync.sync.deliveries import look, settle_numbers
-from dncsync.sync.requests import Ask, Intake, Refused, Reversal
+from dncsync.sync.requests import Ask, How, Intake, Refused, Reversal
 from dncsync.sync.topology import Topology
 from dncsync.sync.will import marks
 
@@ -72,8 +73,10 @@ def block(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict
 
 
 def unblock(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """A reversal; `arguments` as of `reversal_of`."""
-    return {"reversal": intake.reverse(tx, at, reversal_of(tx, at, arguments))}
+    """A reversal; `arguments` as of `reversal_of`. Where a fuse holds it back the answer has `waits_for`, the
+    fuse, and nothing is unblocked."""
+    ended = intake.reverse(tx, at, reversal_of(tx, at, arguments))
+    return {"reversal": ended.id} | ({"waits_for": ended.waits_for} if ended.waits_for else {})
 
 
 def reversal_of(ledger: Asked, at: int, arguments: Mapping[str, Any]) -> Reversal:
@@ -119,9 +122,10 @@ def import_rows(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -
             continue
         seen.add(ask.id)
         asks.append(ask)
-    touched = intake.record(tx, at, None, asks, actor=str(arguments["actor"]))
+    touched = intake.record(tx, at, None, asks, actor=str(arguments["actor"]), how=How.IMPORTED)
     intake.settle(tx, at, touched, backfill=True)
-    return {"imported": len(asks), "known": known}
+    held = fuses.holding(tx, [ask.id for ask in asks[:1] if ask.id])
+    return {"imported": len(asks), "known": known} | ({"waits_for": min(held.values())} if held else {})
 
 
 def _imported(row: Mapping[str, Any]) -> Ask:
@@ -143,10 +147,12 @@ def _imported(row: Mapping[str, Any]) -> Ask:
 
 def look_at(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`system`, `keys`, optional `backfill`: has these keys read afresh, and whatever follows from that done;
-    with `backfill`, behind fresh opt-outs."""
+    with `backfill`, behind fresh opt-outs. Optional `approved`: by a plan that a person approved, so that no
+    fuse asks again."""
     system = _system(intake, arguments["system"])
     keys = [str(key) for key in arguments["keys"]]
-    look(tx, at, system, keys, backfill=bool(arguments.get("backfill")))
+    backfill, approved = bool(arguments.get("backfill")), bool(arguments.get("approved"))
+    look(tx, at, system, keys, backfill=backfill, approved=approved)
     tx.after_commit(lambda: intake.topology.wake([system]))
     return {"queued": len(keys)}
 
@@ -184,28 +190,43 @@ def take_checkpoint(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any
     return {"checkpoint": taken.to_json().decode(), "seq": taken.seq, "at": from_micros(at).isoformat()}
 
 
-def close_finding(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`id`, `actor`: a person has dealt with it."""
-    row = tx.execute(
-        "SELECT kind, system, subject FROM findings WHERE id = ? AND closed_at IS NULL", (arguments["id"],)
-    ).fetchone()
-    if row is None:
-        raise Refused(f"there is no open finding {arguments['id']!r}")
-    kind, system, subject = row
-    findings.close_finding(tx, at, kind, system, subject, str(arguments["actor"]))
-    return {"closed": arguments["id"]}
+def approve_plan(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`id` of a fuse, `by`, `sha256` of the plan that was looked at, optional `note`: approves that."""
+    text = {name: str(arguments[name]) for name in ("id", "by", "sha256")}
+    note = str(arguments.get("note") or "")
+    return fuse_decisions.approve(tx, at, text["id"], text["by"], text["sha256"], note)
+
+
+def reject_plan(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`id` of a fuse, `by`, `reason`: nothing of what it holds spreads; the blocks stand."""
+    text = {name: str(arguments[name]) for name in ("id", "by", "reason")}
+    return fuse_decisions.reject(tx, at, text["id"], text["by"], text["reason"])
+
+
+def apply_plan(tx: Tx, at: int, intake: Intake, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Optional `id` of a fuse: carries out the next piece of its approved plan (of the oldest approved one).
+    To be called until `left` is 0."""
+    done = fuse_decisions.apply_piece(tx, at, intake, only=arguments.get("id"))
+    return {"fuse": done.fuse, "done": done.done, "left": done.left} if done else {"done": 0, "left": 0}
 
 
 COMMANDS: Mapping[str, Command] = {
+    **reconciling.COMMANDS,
     "block": block,
     "unblock": unblock,
     "import": import_rows,
     "look": look_at,
     "settle": settle_here,
     "plan": plan,
+    "approve-plan": approve_plan,
+    "reject-plan": reject_plan,
+    "apply-plan": apply_plan,
     "snapshot": snapshot,
     "checkpoint": take_checkpoint,
-    "close-finding": close_finding,
+    "ack-finding": finding_commands.acknowledge,
+    "resolve-finding": finding_commands.resolve,
+    "accept-finding": finding_commands.accept,
+    "release-system": finding_commands.release,
 }
 
 

@@ -23,26 +23,39 @@ from prometheus_client import CollectorRegistry
 from dncsync import policy
 from dncsync.clock import Clock, SystemClock, to_micros
 from dncsync.connector import Webhook, WebhookRequest
+from dncsync.drift import endings, not_kept
+from dncsync.drift.canary import Canary
+from dncsync.drift.canary_origin import OriginWrite
+from dncsync.drift.contract import ContractWatch
+from dncsync.drift.patrol import Patrol
+from dncsync.drift.wire import WireWatch
+from dncsync.http import WireCall
 from dncsync.ledger import checkpoint
 from dncsync.ledger.sqlite import Error, LedgerError
 from dncsync.ledger.writer import GroupWriter, Tx, Writer, WriterClosed
 from dncsync.policy import Policies
+from dncsync.reconcile.slices import Slices
 from dncsync.redaction import Redactor
-from dncsync.runtime import commands
+from dncsync.runtime import canary_command, commands
 from dncsync.runtime.control import ControlServer
 from dncsync.runtime.metrics import LedgerMetrics, WireMetrics
+from dncsync.runtime.quarterly import Quarterly
 from dncsync.runtime.systems import Connected, connect_all
 from dncsync.settings import Settings
-from dncsync.sync import watch
+from dncsync.sync import findings, fuse_decisions, watch
 from dncsync.sync.catching_up import CatchUp
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import Topology
-from dncsync.sync.turn import Pace, SystemLoop
+from dncsync.sync.turn import Chore, Pace, SystemLoop
 from dncsync.web.server import Server
 from dncsync.web.webhooks import UnknownSystem, create_app
 
 log = structlog.get_logger("dncsync.daemon")
 
+ANSWERS_EVERY = 60
+"""Seconds between two comparisons of what answers look like."""
+CANARY_EVERY = 5
+"""Seconds between two steps of a canary run."""
 WATCH_EVERY = 30
 """Seconds between looks at the clocks of open deliveries."""
 ERROR_PAUSE = 5.0
@@ -106,8 +119,11 @@ class Daemon:
         self.policies.check(self._clock.now().date())
         self._registry = CollectorRegistry()
         self._wire = WireMetrics(self._registry)
+        self._answers = WireWatch(self._clock)
+        self._contracts: dict[str, ContractWatch] = {}
         self._redactor = Redactor(settings.secret_values())
         self._threads: dict[str, _LoopThread] = {}
+        self._origins: dict[str, OriginWrite] = {}
         self._systems: dict[str, Connected] = {}
         self._closing = contextlib.ExitStack()
         self._trial = threading.Lock()
@@ -124,13 +140,15 @@ class Daemon:
             ledger = self.settings.ledger.path
             now = to_micros(self._clock.now())
             self.writer: Writer = opening.enter_context(GroupWriter(ledger, create=True, now=now))
-            self._systems = connect_all(self.settings.systems, self._clock, observe=self._wire)
+            self._systems = connect_all(self.settings.systems, self._clock, observe=self._heard)
             for name in self._systems:
                 opening.callback(self._disconnect, name)
             facts = {name: connected.facts for name, connected in self._systems.items()}
             self.topology = Topology(facts, wake=self._wake)
             self.intake = Intake(self.policies, self.topology)
+            self._canary = Canary(self.settings.canary, self.intake, self._origins)
             self._registry.register(LedgerMetrics(ledger, self._usage, self._at))
+            self._adopt_policy()
             self._start_listening(opening)  # first, since the address may be taken
             self._start_loops(opening)
             self._start_catching_up(opening)
@@ -181,10 +199,38 @@ class Daemon:
                 random.Random().random,  # noqa: S311  jitter
                 lanes=connected.lanes,
                 pace=pace,
+                chores=self._chores_of(connected),
             )
+            self._contracts[name].read_again = loop.snapshot_now
             thread = self._threads[name] = _LoopThread(loop)
             opening.callback(thread.ask_to_stop)
             thread.start()
+
+    def _chores_of(self, connected: Connected) -> list[Chore]:
+        """What this system's loop does for others between its own work."""
+        facts = connected.facts
+        self._origins[facts.name] = OriginWrite(facts, self.writer, self._clock)
+        self._contracts[facts.name] = ContractWatch(
+            facts,
+            connected.connector,
+            self.writer,
+            self._clock,
+            every=self.settings.sync.contract_every,
+            credentials_expire=connected.settings.credentials_expire,
+        )
+        slices = Slices(
+            facts,
+            self.settings.ledger.path,
+            self.writer,
+            self._clock,
+            within_days=self.settings.reconcile.full_within_days,
+        )
+        return [self._origins[facts.name], self._contracts[facts.name], slices]
+
+    def _heard(self, call: WireCall) -> None:
+        """One vendor call, as a door saw it."""
+        self._wire(call)
+        self._answers(call)
 
     def _start_schedule(self, opening: contextlib.ExitStack) -> None:
         scheduler = BackgroundScheduler(
@@ -193,12 +239,34 @@ class Daemon:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_job(self._in_ledger(watch.late), "interval", seconds=WATCH_EVERY)
+        scheduler.add_job(self._apply_plans, "interval", seconds=WATCH_EVERY)
+        scheduler.add_job(self._in_ledger(self._canary.step), "interval", seconds=CANARY_EVERY)
         scheduler.add_job(self._in_ledger(watch.sweep), "cron", hour=4, minute=17)
+        patrol = Patrol(self.settings.ledger.path, self.writer, self.topology, self._clock)
+        scheduler.add_job(patrol.run, "interval", minutes=self.settings.drift.check_every)
+        scheduler.add_job(self._in_ledger(self._answers.check), "interval", seconds=ANSWERS_EVERY)
+        scheduler.add_job(self._in_ledger(self._not_kept), "interval", seconds=WATCH_EVERY)
+        self._watch_endings(scheduler)
         scheduler.add_job(self._check_policy, "cron", hour=0, minute=5)
+        quarterly = Quarterly(self.settings, self.policies, self._systems.values, self.command, self._clock)
+        scheduler.add_job(quarterly.look)  # one that was missed while no daemon ran
+        scheduler.add_job(quarterly.look, "cron", minute=20)
         if self.settings.ledger.checkpoint_key is not None:
             scheduler.add_job(self._checkpoint, "cron", hour=0, minute=0)
         scheduler.start()
         opening.callback(scheduler.shutdown, wait=True)
+        opening.callback(patrol.stop)
+
+    def _not_kept(self, tx: Tx, at: int) -> None:
+        not_kept.check(tx, at, self._systems)
+
+    def _watch_endings(self, scheduler: BackgroundScheduler) -> None:
+        """At the start and each night: dates come nearer without anybody doing anything."""
+        systems = {name: connected.settings for name, connected in self._systems.items()}
+        known = [e for vendor in {s.vendor for s in systems.values()} for e in endings.declared(vendor)]
+        job = self._in_ledger(lambda tx, at: endings.check(tx, at, systems, known))
+        scheduler.add_job(job)
+        scheduler.add_job(job, "cron", hour=0, minute=10)
 
     def _start_listening(self, opening: contextlib.ExitStack) -> None:
         app = create_app(
@@ -235,11 +303,12 @@ class Daemon:
         at = self._at()
         if name == "status":
             return {"budgets": self._usage(), "url": self.server.url if self.server else None}
+        if name == "canary":
+            return self.writer.call(lambda tx: canary_command.run(tx, at, self._canary, arguments))
         result = self.writer.call(lambda tx: commands.run(tx, at, self.intake, name, arguments))
-        if name == "snapshot":
-            for system in result["systems"]:
-                self._threads[system].loop.snapshot_now()
-                self._threads[system].wake.set()
+        for system in result.get("systems" if name == "snapshot" else "compare", ()):
+            self._threads[system].loop.snapshot_now()
+            self._threads[system].wake.set()
         return result
 
     # --- inside ---------------------------------------------------------------------------------------
@@ -271,6 +340,15 @@ class Daemon:
 
         return job
 
+    def _apply_plans(self) -> None:
+        """Goes on with an approved plan that whoever approved it did not see to its end."""
+        while True:
+            at = self._at()
+            done = self.writer.call(lambda tx, at=at: fuse_decisions.apply_piece(tx, at, self.intake))  # type: ignore[misc]
+            if done is None:
+                break
+        self._in_ledger(fuse_decisions.remind)()
+
     def _checkpoint(self) -> None:
         key = self.settings.ledger.checkpoint_key
         assert key is not None
@@ -281,7 +359,13 @@ class Daemon:
         folder.mkdir(exist_ok=True)
         checkpoint.write_file(taken, folder / f"{taken.seq:012d}.json")
 
+    def _adopt_policy(self) -> None:
+        """An amendment may begin today."""
+        at, drift = self._at(), self.policies.on(self._clock.now().date()).drift
+        self.writer.call(lambda tx: findings.adopt(tx, at, drift))
+
     def _check_policy(self) -> None:
+        self._adopt_policy()
         for notice in self.policies.check(self._clock.now().date()):
             log.warning("policy", notice=notice.text)
 

@@ -15,6 +15,7 @@ from dncsync.policy import Policies
 from dncsync.runtime import commands, control
 from dncsync.runtime.systems import Connected, connect_all
 from dncsync.settings import Settings
+from dncsync.sync import findings
 from dncsync.sync.breaker import State
 from dncsync.sync.deliveries import SECOND
 from dncsync.sync.readback import next_due
@@ -68,6 +69,8 @@ class Here:
         self._clock = clock
         with contextlib.ExitStack() as opening:
             self._writer: Writer = opening.enter_context(DirectWriter(ledger, now=to_micros(clock.now())))
+            drift, at = policies.on(clock.now().date()).drift, to_micros(clock.now())
+            self._writer.call(lambda tx: findings.adopt(tx, at, drift))
             self.systems: dict[str, Connected] = connect_all(settings.systems, clock)
             for connected in self.systems.values():
                 opening.callback(connected.close)

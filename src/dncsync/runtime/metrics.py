@@ -53,6 +53,9 @@ class LedgerMetrics(Collector):
         )
         up = GaugeMetricFamily("dncsync_system_up", "1: it answers", labels=["system"])
         findings = GaugeMetricFamily("dncsync_open_findings", "By severity", labels=["severity"])
+        fuses = GaugeMetricFamily(
+            "dncsync_fuses_waiting", "Tripped and not decided", labels=["direction", "system"]
+        )
         now = self._now()
         conn = connect_reader(self._ledger)
         try:
@@ -70,9 +73,14 @@ class LedgerMetrics(Collector):
                 "SELECT severity, count(*) FROM findings WHERE closed_at IS NULL GROUP BY severity"
             ):
                 findings.add_metric([severity], count)
+            for direction, system, count in conn.execute(
+                "SELECT direction, ifnull(system, ''), count(*) FROM fuses "
+                "WHERE state IN ('waiting', 'approved') GROUP BY direction, system"
+            ):
+                fuses.add_metric([direction, system], count)
         finally:
             conn.close()
-        yield from (open_now, late, oldest, up, findings)
+        yield from (open_now, late, oldest, up, findings, fuses)
         used = GaugeMetricFamily(
             "dncsync_budget_used_ratio", "Share of the vendor's limit in use", labels=["system", "limit"]
         )

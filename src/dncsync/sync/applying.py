@@ -204,7 +204,8 @@ class Application:
 
     def _queue(self, system: str, looks: list[str], settles: list[str]) -> None:
         if looks:
-            self._hands.command("look", {"system": system, "keys": looks, "backfill": True})
+            asked = {"system": system, "keys": looks, "backfill": True, "approved": True}
+            self._hands.command("look", asked)
         if settles:
             self._hands.command("settle", {"system": system, "numbers": settles})
 

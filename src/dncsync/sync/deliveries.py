@@ -15,10 +15,10 @@ from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Role
 from dncsync.numbers import mask_text
 from dncsync.rules import must_write
-from dncsync.sync import findings
+from dncsync.sync import canary_marks, findings
 from dncsync.sync.handover import Handover
 from dncsync.sync.topology import SystemFacts, Topology
-from dncsync.sync.will import chunks, desired, marks
+from dncsync.sync.will import anything_held, chunks, desired, marks, waits
 
 SECOND = 1_000_000
 """The ledger counts microseconds."""
@@ -101,6 +101,7 @@ def settle(
     on whose account, where one is known."""
     opened: list[dict[str, Any]] = []
     superseded: list[int] = []
+    held = anything_held(tx)
     next_id = tx.execute("SELECT ifnull(max(id), 0) + 1 FROM deliveries").fetchone()[0]
     for key, number in keys.items():
         row = tx.execute(
@@ -129,7 +130,11 @@ def settle(
                 continue
             if not _due(facts, want, base, written, told):
                 continue
+            if held and want is Flag.SET and waits(tx, facts, key, channel):
+                continue  # law 9: it stands here, and spreads when its fuse is approved
             if want is Flag.CLEAR and not facts.capabilities.can_clear:
+                if canary_marks.is_canary(tx, number):
+                    continue  # a run says so itself, each time
                 findings.open_finding(
                     tx,
                     at,
@@ -195,7 +200,9 @@ def _cause(tx: Tx, facts: SystemFacts, key: str, number: str | None, channel: Ch
     if number is not None:
         row = tx.execute(
             "SELECT request_id FROM blocks WHERE number = ? AND channel = ? AND ended_seq IS NULL "
-            "ORDER BY since_seq DESC LIMIT 1",
+            # One that waits for approval is nobody's reason to write.
+            "ORDER BY EXISTS (SELECT 1 FROM held w WHERE w.number = blocks.number AND w.request_id = "
+            "blocks.request_id AND w.released_seq IS NULL), since_seq DESC LIMIT 1",
             (number, channel),
         ).fetchone()
         if row:
@@ -214,16 +221,24 @@ def close(tx: Tx, at: int, ids: Sequence[int], state: str) -> None:
 
 
 def look(
-    tx: Tx, at: int, system: str, keys: Iterable[str], *, delay: float = 0.0, backfill: bool = False
+    tx: Tx,
+    at: int,
+    system: str,
+    keys: Iterable[str],
+    *,
+    delay: float = 0.0,
+    backfill: bool = False,
+    approved: bool = False,
 ) -> None:
     """Has these keys read afresh soon. A hint that comes twice is one look; with `backfill` it goes, with all
-    that follows from it, behind fresh opt-outs, unless somebody else is waiting for it too."""
+    that follows from it, behind fresh opt-outs, unless somebody else is waiting for it too. `approved`: a
+    person approved what it will find, so that no fuse asks again."""
     due = at + int(delay * SECOND)
     tx.executemany(
-        "INSERT INTO looks (system, key, due_at, attempts, backfill) VALUES (?,?,?,0,?) "
+        "INSERT INTO looks (system, key, due_at, attempts, backfill, approved) VALUES (?,?,?,0,?,?) "
         "ON CONFLICT (system, key) DO UPDATE SET due_at = min(due_at, excluded.due_at), "
-        "backfill = min(backfill, excluded.backfill)",
-        [(system, key, due, int(backfill)) for key in keys],
+        "backfill = min(backfill, excluded.backfill), approved = max(approved, excluded.approved)",
+        [(system, key, due, int(backfill), int(approved)) for key in keys],
     )
 
 

@@ -14,10 +14,13 @@ from dncsync.ledger.writer import Tx, Writer
 from dncsync.sync import bookmarks, findings
 from dncsync.sync.calls import Calls
 from dncsync.sync.deliveries import SECOND, look
+from dncsync.sync.paging import Paging
 from dncsync.sync.topology import SystemFacts
 
 SNAPSHOT_PAUSE = 60.0
 """Seconds before a snapshot that broke off goes on."""
+LISTENING = 600.0
+"""Seconds without a page of changes after which the next ones bring what webhooks may have told to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Following:
         self._snapshot_after = 0.0
         self._snapshot: Iterator[Page] | None = None
         self._begin_anew = threading.Event()
+        self._paging = {feed: Paging(feed, facts.name) for feed in (bookmarks.CHANGES, bookmarks.SNAPSHOT)}
+        self._followed_at: float | None = None
+        self._caught_up = False
+        self._listed_whole = False
 
     def waits(self) -> list[float]:
         """Seconds until each feed wants its next page."""
@@ -77,12 +84,39 @@ class Following:
             return False
         cursor = self._writer.call(lambda tx: bookmarks.cursor(tx, self._facts.name, bookmarks.CHANGES))
         page = self._calls.page(iter(self._calls.connector.changes(cursor)))
-        if not isinstance(page, Page) or not page.more:
+        paging = self._paging[bookmarks.CHANGES]
+        wrong = paging.judge(cursor, page)
+        if wrong or not isinstance(page, Page) or not page.more:
             self._next_poll = self._clock.monotonic() + capabilities.poll_every
         if isinstance(page, Page):
-            self._take_in(page, bookmarks.CHANGES)
+            # What it shows is believed in any case. A page that came twice is asked for once more, since
+            # another one should have stood there; then the feed goes on.
+            self._take_in(page, bookmarks.CHANGES, to=None if paging.asks_again else page.cursor)
+            self._follow(page)
             return page.more
+        if wrong:
+            self._note_paging(bookmarks.CHANGES)
         return page is not None
+
+    def _follow(self, page: Page) -> None:
+        self._followed_at = self._clock.monotonic()
+        self._caught_up = self._caught_up or not page.more
+
+    def unheard(self, *, listing: bool) -> bool:
+        """Whether a webhook should have announced what differs on the next page: not while we catch up with
+        what happened when nobody listened, and on a listing only where there is no feed of changes."""
+        if not self._facts.capabilities.has_webhooks:
+            return False
+        if listing:
+            return self._listed_whole and not self._facts.capabilities.can_poll
+        return self.listening()
+
+    def listening(self) -> bool:
+        """Whether the feed of changes was read to its end lately, so that its next page is the present."""
+        patience = max(LISTENING, 5 * self._facts.capabilities.poll_every)
+        if self._followed_at is None or self._clock.monotonic() - self._followed_at > patience:
+            self._caught_up = False
+        return self._caught_up
 
     # --- snapshots --------------------------------------------------------------------------------------
 
@@ -102,16 +136,23 @@ class Following:
             return False
         assert self._snapshot is not None
         page = self._calls.page(self._snapshot)
-        if isinstance(page, Page):
-            self._take_in(page, bookmarks.SNAPSHOT)
+        wrong = self._paging[bookmarks.SNAPSHOT].judge(None, page)
+        if isinstance(page, Page) and not wrong:
+            self._take_in(page, bookmarks.SNAPSHOT, to=page.cursor)
             if not page.more:
                 self._end()
             return True
+        if isinstance(page, Page):
+            # What it shows is believed in any case, but not the place: the listing begins anew.
+            self._take_in(page, bookmarks.SNAPSHOT, to=None)
+            self._writer.call(lambda tx: bookmarks.forget(tx, self._facts.name, bookmarks.SNAPSHOT))
+        elif wrong:
+            self._note_paging(bookmarks.SNAPSHOT)
         # Broken off, or ended without saying that everything was read: nothing may be concluded from it.
-        pause = page.retry_after if page is not None else None
+        pause = page.retry_after if isinstance(page, Failure) else None
         self._snapshot = None
         self._snapshot_after = self._clock.monotonic() + (pause or SNAPSHOT_PAUSE)
-        if page is not None and page.kind is not FailureKind.RATE_LIMITED:
+        if isinstance(page, Failure) and page.kind is not FailureKind.RATE_LIMITED:
             self._note_failure(page)
         return True
 
@@ -123,6 +164,7 @@ class Following:
         if begun.wait > 0:
             self._snapshot_after = self._clock.monotonic() + begun.wait / SECOND
             return False
+        self._paging[bookmarks.SNAPSHOT].begin(begun.cursor)
         self._snapshot = iter(self._calls.connector.snapshot(begun.cursor))
         return True
 
@@ -144,6 +186,7 @@ class Following:
             findings.close_finding(tx, at, "snapshot-failed", system, system, "a complete snapshot")
 
         self._writer.call(finish)
+        self._listed_whole = True
 
     def _note_failure(self, failure: Failure) -> None:
         at, system = self._at(), self._facts.name
@@ -158,15 +201,22 @@ class Following:
 
     # --- both -------------------------------------------------------------------------------------------
 
-    def _take_in(self, page: Page, feed: str) -> None:
-        """The page and its cursor in one transaction: the watermark never passes what was not taken in."""
+    def _take_in(self, page: Page, feed: str, *, to: str | None) -> None:
+        """The page and its cursor in one transaction: the watermark never passes what was not taken in. `to`:
+        where the feed goes on; None: where it stood."""
         at = self._at()
 
         def take(tx: Tx) -> None:
             self._take(tx, at, page, feed == bookmarks.SNAPSHOT)
-            bookmarks.advance(tx, at, self._facts.name, feed, page.cursor, len(page.holdings))
+            if to is not None:
+                bookmarks.advance(tx, at, self._facts.name, feed, to, len(page.holdings))
+            self._paging[feed].note(tx, at)
 
         self._writer.call(take)
+
+    def _note_paging(self, feed: str) -> None:
+        at = self._at()
+        self._writer.call(lambda tx: self._paging[feed].note(tx, at))
 
     def _at(self) -> int:
         return to_micros(self._clock.now())

@@ -15,8 +15,9 @@ from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding, Provenance
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import cache, findings, revisions
+from dncsync.sync import activity, cache, canary_marks, doubts, findings, freezes, lost, revisions
 from dncsync.sync.deliveries import (
+    LONGEST_BACKOFF,
     SECOND,
     Jitter,
     backoff,
@@ -25,9 +26,8 @@ from dncsync.sync.deliveries import (
     look,
     settle,
     settle_numbers,
-    shown,
 )
-from dncsync.sync.requests import Ask, Intake
+from dncsync.sync.requests import Ask, How, Intake
 from dncsync.sync.topology import SystemFacts
 from dncsync.sync.will import blocked_among, chunks, desired, marks, record_requests
 
@@ -44,6 +44,12 @@ class Tally:
     contradicted: int = 0
     cleared_there: int = 0
     drifted: int = 0
+    unannounced: int = 0
+    """Changes that a feed or a listing showed before any webhook spoke of them."""
+    flipped_set: int = 0
+    """Holdings that we knew and that somebody else turned to "do not contact"."""
+    flipped_clear: int = 0
+    """The reverse."""
 
     def add(self, other: Tally) -> None:
         """Sums two tallies into this one."""
@@ -56,12 +62,28 @@ class _Work:
     """What a page makes necessary, collected and done in batches."""
 
     asks: list[Ask] = field(default_factory=list)
+    foreseen: list[Ask] = field(default_factory=list)
+    """Those that a person approved in a plan."""
     settle: dict[str, str | None] = field(default_factory=dict)
     covers: list[tuple[str, str]] = field(default_factory=list)
+    foreseen_covers: list[tuple[str, str]] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
     judged: dict[tuple[str, Channel], tuple[Verdict, Flag]] = field(default_factory=dict)
+    approved: set[str] = field(default_factory=set)
+    """Keys whose reading an approved plan asked for."""
     asked: set[str] = field(default_factory=set)
     """Records that may have a request of their own."""
+    fields: lost.Fields = field(default_factory=lost.Fields)
+    doubts: doubts.Doubts | None = None
+    """Of a system whose reads are frozen."""
+
+    def believed(self, holding: Holding, before: cache.Cached | None) -> Holding:
+        """The holding as far as it is believed."""
+        return holding if self.doubts is None else self.doubts.believed(holding, before)
+
+    def doubted(self, key: str, channel: Channel) -> bool:
+        """Whether this flag is there, and is not believed."""
+        return self.doubts is not None and (key, channel) in self.doubts.shown
 
 
 def observe(
@@ -75,35 +97,46 @@ def observe(
     jitter: Jitter,
     backfill: bool = False,
     asked: int | None = None,
+    listing: bool = False,
+    unheard: bool = False,
 ) -> Tally:
     """Takes in holdings as one system showed them.
 
     `fresh`: read by key just now, after every write that was made before; only such a reading verifies
     anything (law 4). `backfill`: a snapshot; what it makes due goes behind fresh opt-outs. `asked`: when the
-    reading was asked for (microseconds); a hint that came later is not answered by it.
+    reading was asked for (microseconds); a hint that came later is not answered by it. `listing`: a page of a
+    snapshot. `unheard`: a page on which whatever differs should have been announced by a webhook before.
     """
     tally = Tally(seen=len(holdings))
     holdings = list({holding.key: holding for holding in holdings}.values())
     cached = cache.load(tx, facts, [holding.key for holding in holdings])
+    if unheard:
+        tally.unannounced = activity.unannounced(tx, facts, holdings, cached)
     work = _Work()
+    if freezes.frozen(tx, facts.name):
+        work.doubts = doubts.begin(tx, facts, [holding.key for holding in holdings])
     accepted: list[tuple[Holding, cache.Cached | None]] = []
     for holding in holdings:
         before = cached.get(holding.key)
         if before is None or before.unseen:
             tally.new += 1
             if fresh or not _evidence_missing(facts, holding):
-                accepted.append((holding, before))
+                accepted.append((work.believed(holding, before), before))
             else:
                 work.looks.append(holding.key)
         elif fresh:
-            accepted.append((holding, before))
-        elif not cache.same(facts, holding, before):
+            accepted.append((work.believed(holding, before), before))
+        elif not cache.same(facts, holding, before) and not (
+            work.doubts and work.doubts.tells_nothing(holding, before)
+        ):
             work.looks.append(holding.key)
             tally.looked_again += 1
     tx.executemany(
         "UPDATE holdings SET seen_at = ? WHERE system = ? AND key = ?",
         [(at, facts.name, holding.key) for holding in holdings if holding.key in cached],
     )
+    if work.doubts:
+        doubts.keep(tx, at, work.doubts)
     if work.looks:
         _look_unless_waiting(tx, at, facts, work.looks)
     if accepted:
@@ -120,6 +153,16 @@ def observe(
             backfill=backfill,
             asked=asked,
         )
+    activity.count(
+        tx,
+        at,
+        facts.name,
+        polled_changes=tally.unannounced,
+        listed=tally.seen if listing else 0,
+        opt_outs=0 if backfill else tally.requests,
+        flipped_set=tally.flipped_set,
+        flipped_clear=tally.flipped_clear,
+    )
     return tally
 
 
@@ -142,7 +185,12 @@ def _accept(
     blocked = blocked_among(tx, every)
     if not facts.by_number:
         work.asked = _asked_before(tx, facts, list(parsed))
+    if fresh:
+        work.approved = _approved(tx, facts, list(parsed))
     for holding, before in accepted:
+        turned = activity.flipped(facts, holding, before)
+        tally.flipped_set += turned is Flag.SET
+        tally.flipped_clear += turned is Flag.CLEAR
         _judge(tx, at, facts, holding, before, parsed[holding.key], blocked, work, tally)
     if fresh:
         _confirm(tx, at, facts, work, tally, jitter)
@@ -151,10 +199,13 @@ def _accept(
             [(facts.name, holding.key, at if asked is None else asked) for holding, _ in accepted],
         )
     touched: set[str] = set()
-    if work.asks:
-        tally.requests += len(work.asks)
-        touched |= intake.record(tx, at, facts.name, work.asks)
-    touched |= intake.cover(tx, at, facts.name, work.covers)
+    if work.asks or work.foreseen:
+        tally.requests += sum(not ask.canary for ask in (*work.foreseen, *work.asks))
+        for how, each in ((How.APPROVED, work.foreseen), (How.READ, work.asks)):
+            touched |= intake.record(tx, at, facts.name, each, how=how)
+    for how, covers in ((How.APPROVED, work.foreseen_covers), (How.READ, work.covers)):
+        touched |= intake.cover(tx, at, facts.name, covers, how=how)
+    work.fields.heal(tx, at, facts)
     if touched:
         settle_numbers(tx, at, intake.topology, intake.goals, touched, backfill=backfill)
     if work.settle:
@@ -183,6 +234,8 @@ def _judge(
         observed = cache.observed(holding, channel)
         if observed is None or (ended and observed is not Flag.SET):
             continue  # no such field on this holding; or a record that ended, whose blanks say nothing
+        if not work.doubted(holding.key, channel):
+            work.fields.note(holding.key, channel, absent=observed is Flag.ABSENT)
         provenance = holding.provenance.get(channel, Provenance())
         if quiet and observed is Flag.CLEAR:
             continue  # most of a first snapshot: nobody asked for anything here
@@ -202,21 +255,21 @@ def _judge(
             continue  # nothing is written there; an entry that is no number is nobody's to take away
         work.judged[holding.key, channel] = (verdict, observed)
         work.settle[holding.key] = next((n for n in own if channel in blocked.get(n, ())), None)
-        if verdict.drift:
+        if verdict.drift and not work.doubted(holding.key, channel):
             tally.drifted += 1
             findings.open_finding(
                 tx,
                 at,
                 "field-absent",
                 facts.name,
-                str(channel),
-                f"{facts.name} no longer shows the field for {channel}; its holdings cannot be read",
+                (subject := lost.subject_of(holding.key, channel)),
+                f"{facts.name} no longer shows the field for {subject}; its holdings cannot be read",
                 severity="page",
                 quiet=True,
             )
         if verdict.cleared_there or verdict.not_kept:
             tally.cleared_there += verdict.cleared_there
-            _report_lost(tx, at, facts, holding, channel, verdict, provenance)
+            lost.report(tx, at, facts, holding, channel, verdict, provenance)
     if holding.key in work.asked:
         _note_covers(tx, facts, holding.key, own, work)
 
@@ -231,58 +284,54 @@ def _ask(
     work: _Work,
 ) -> None:
     scope = facts.scope_of(holding.key) if facts.by_number else ""
+    # One that a person refused to spread does not keep a later one from being heard.
+    standing = (
+        "AND ended_seq IS NULL AND NOT EXISTS (SELECT 1 FROM held w JOIN fuses f ON f.id = w.fuse_id "
+        "WHERE w.request_id = requests.id AND f.state = 'rejected' AND w.released_seq IS NULL)"
+    )
     if facts.by_number:
         if not own:
             return  # an entry that is no number (a wildcard): quarantined
         known = tx.execute(
-            "SELECT 1 FROM requests WHERE number = ? AND origin_system = ? AND scope = ? AND channel = ? "
-            "AND ended_seq IS NULL",
+            "SELECT 1 FROM requests WHERE number = ? AND origin_system = ? AND scope = ? AND channel = ? "  # noqa: S608
+            + standing,
             (own[0], facts.name, scope, channel),
         ).fetchone()
     else:
         known = tx.execute(
-            "SELECT 1 FROM requests WHERE record_system = ? AND record_key = ? AND channel = ? "
-            "AND ended_seq IS NULL",
+            "SELECT 1 FROM requests WHERE record_system = ? AND record_key = ? AND channel = ? "  # noqa: S608
+            + standing,
             (facts.name, holding.key, channel),
         ).fetchone()
     if known:
         return  # the request stands already; setting the flag again adds nothing
-    work.asks.append(
+    run = canary_marks.run_behind(tx, facts.name, holding.key, provenance.ours)
+    source = provenance.source or ("list-entry" if facts.by_number else "record-flag")
+    (work.foreseen if holding.key in work.approved else work.asks).append(
         Ask(
             channel=channel,
             numbers=own,
             number=own[0] if facts.by_number else None,
             record=None if facts.by_number else (facts.name, holding.key),
             scope=scope,
-            source=provenance.source or ("list-entry" if facts.by_number else "record-flag"),
-            actor=provenance.actor or None,
+            source=canary_marks.SOURCE if run else source,
+            actor=canary_marks.ACTOR if run else provenance.actor or None,
             occurred_at=provenance.at,
+            canary=run or "",
         )
     )
 
 
-def _report_lost(
-    tx: Tx,
-    at: int,
-    facts: SystemFacts,
-    holding: Holding,
-    channel: Channel,
-    verdict: Verdict,
-    provenance: Provenance,
-) -> None:
-    who = provenance.actor or "unknown"
-    when = provenance.at.isoformat() if provenance.at else "unknown"
-    key = shown(facts, holding.key)
-    what = "was cleared there" if verdict.cleared_there else "was accepted there and not kept"
-    findings.open_finding(
-        tx,
-        at,
-        "cleared-there" if verdict.cleared_there else "not-kept",
-        facts.name,
-        holding.key,
-        f"the {channel} block of {key} in {facts.name} {what} (who: {who}, when: {when}); it is put back",
-        detail={"who": who, "when": when, "how": provenance.source, "channel": str(channel)},
-    )
+def _approved(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> set[str]:
+    """Keys that are read because an approved plan asks for it."""
+    found: set[str] = set()
+    for chunk in chunks(keys):
+        rows = tx.execute(
+            f"SELECT key FROM looks WHERE system = ? AND approved = 1 AND key IN ({marks(chunk)})",  # noqa: S608
+            (facts.name, *chunk),
+        )
+        found |= {row[0] for row in rows}
+    return found
 
 
 def _asked_before(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> set[str]:
@@ -306,7 +355,8 @@ def _note_covers(tx: Tx, facts: SystemFacts, key: str, own: tuple[str, ...], wor
         known = {
             row[0] for row in tx.execute("SELECT number FROM blocks WHERE request_id = ?", (request_id,))
         }
-        work.covers += [(request_id, number) for number in own if number not in known]
+        covers = work.foreseen_covers if key in work.approved else work.covers
+        covers += [(request_id, number) for number in own if number not in known]
 
 
 def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jitter: Jitter) -> None:
@@ -315,6 +365,7 @@ def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jit
     moot: list[int] = []
     contradicted: list[dict[str, Any]] = []
     absent: list[int] = []
+    held: list[int] = []
     for (key, channel), (_, observed) in work.judged.items():
         row = tx.execute(
             "SELECT id, want, state, sent_at, attempts FROM deliveries "
@@ -324,7 +375,10 @@ def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jit
         if row is None:
             continue
         delivery_id, want, state, sent_at, attempts = row
-        if observed == want:
+        if work.doubted(key, channel):
+            if want == Flag.CLEAR or state != "due":
+                held.append(delivery_id)  # until somebody can say what is true there
+        elif observed == want:
             (moot if sent_at is None else verified).append(delivery_id)
         elif observed is Flag.ABSENT:
             absent.append(delivery_id)
@@ -341,9 +395,10 @@ def _confirm(tx: Tx, at: int, facts: SystemFacts, work: _Work, tally: Tally, jit
     if contradicted:
         record(tx, NewEvent("deliveries.contradicted", at, {"contradicted": contradicted}, system=facts.name))
     close(tx, at, moot, "moot")
-    if absent:
-        later = at + int(60 * SECOND)
-        record(tx, NewEvent("deliveries.delayed", at, {"ids": absent, "due_at": later}, system=facts.name))
+    for ids, seconds in ((absent, 60.0), (held, LONGEST_BACKOFF)):
+        if ids:
+            later = at + int(seconds * SECOND)
+            record(tx, NewEvent("deliveries.delayed", at, {"ids": ids, "due_at": later}, system=facts.name))
 
 
 def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:

@@ -18,7 +18,7 @@ from dncsync.numbers import Problem
 from dncsync.rules import Seen, judge
 from dncsync.sync import revisions
 from dncsync.sync.topology import SystemFacts
-from dncsync.sync.will import blocked_among, chunks, marks
+from dncsync.sync.will import anything_held, blocked_among, chunks, marks, waits
 
 
 class Kind(StrEnum):
@@ -59,6 +59,8 @@ class Quiet(StrEnum):
     """A delivery is on its way already."""
     GONE = "gone"
     """A record that is deleted there."""
+    HELD = "held"
+    """A tripped fuse holds what would be set: `dncsync plan` decides it."""
     CANNOT_CLEAR = "cannot-clear"
     """A block that only the consumer can lift there."""
 
@@ -145,6 +147,8 @@ class _Page:
         found: Compared,
     ) -> None:
         keys = [holding.key for holding in holdings]
+        self._conn = conn
+        self._anything_held = anything_held(conn)
         self._facts = facts
         self._blocks = blocks
         self._found = found
@@ -248,6 +252,8 @@ class _Page:
             return Quiet.UNDERWAY
         if wanted is Flag.CLEAR:
             return Kind.CLEAR if self._facts.capabilities.can_clear else Quiet.CANNOT_CLEAR
+        if self._anything_held and waits(self._conn, self._facts, key, channel):
+            return Quiet.HELD
         if verdict.cleared_there:
             return Kind.PUT_BACK
         return Kind.ADD if by_number else Kind.SUPPRESS

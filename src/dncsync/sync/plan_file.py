@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -66,27 +66,43 @@ class Plan:
 
 def write(path: Path, header: Header, changes: Iterable[PlannedChange]) -> Plan:
     """Writes a plan, whole or not at all. Raises `FileExistsError`, `OSError`."""
-    if path.exists():
-        raise FileExistsError(17, "exists already; apply it with --apply, or give another name", str(path))
-    beside = path.with_name(path.name + ".writing")
-    digest, totals = sha256(), dict.fromkeys(Kind, 0)
-    with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+    totals = dict.fromkeys(Kind, 0)
 
-        def put(line: str) -> None:
-            data = line.encode() + b"\n"
-            digest.update(data)
-            file.write(data)
-
-        put(_line(_header_body(header)))
+    def bodies() -> Iterator[Mapping[str, Any]]:
+        yield _header_body(header)
         for change in changes:
             totals[change.kind] += 1
-            put(_line(_change_body(change)))
-        end = {"changes": sum(totals.values()), "totals": _nonzero(totals), "sha256": digest.hexdigest()}
-        file.write(_line(end).encode() + b"\n")
+            yield _change_body(change)
+
+    again = "exists already; apply it with --apply, or give another name"
+    digest = seal(
+        path, bodies(), lambda: {"changes": sum(totals.values()), "totals": _nonzero(totals)}, again
+    )
+    return Plan(path, header, _nonzero(totals), digest)
+
+
+def seal(
+    path: Path,
+    bodies: Iterable[Mapping[str, Any]],
+    end: Callable[[], Mapping[str, Any]],
+    again: str = "exists already; give another name",
+) -> str:
+    """Writes lines, and a last one with what `end` says and the SHA-256 of all before it (hex, returned):
+    whole or not at all, mode 0600. Raises `FileExistsError` with the words `again`, `OSError`."""
+    if path.exists():
+        raise FileExistsError(17, again, str(path))
+    beside = path.with_name(path.name + ".writing")
+    digest = sha256()
+    with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        for body in bodies:
+            data = line_of(body)
+            digest.update(data)
+            file.write(data)
+        file.write(line_of({**end(), "sha256": digest.hexdigest()}))
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-    return Plan(path, header, _nonzero(totals), digest.hexdigest())
+    return digest.hexdigest()
 
 
 def read(path: Path) -> Plan:
@@ -179,8 +195,9 @@ def _change(body: Mapping[str, Any]) -> PlannedChange:
     )
 
 
-def _line(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+def line_of(body: Mapping[str, Any]) -> bytes:
+    """One line of a plan, as it is hashed."""
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 def _nonzero(totals: Mapping[Kind, int]) -> dict[str, int]:

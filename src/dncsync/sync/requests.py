@@ -7,32 +7,31 @@ Everything here runs inside one transaction of the ledger's writer, so that what
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from dncsync import numbers
 from dncsync.clock import from_micros, to_micros
-from dncsync.connector import Look, Says, Statement, Webhook
+from dncsync.connector import Look, Statement, Webhook
 from dncsync.deadlines import clock_start, deadlines
 from dncsync.ledger.events import NewEvent, Sealed, seal
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, OptOutKind, Role
 from dncsync.numbers import region_zones
-from dncsync.optout import classify
 from dncsync.policy import Policies, Policy, blocked_channels
-from dncsync.sync import findings
-from dncsync.sync.deliveries import SECOND, Goals, look, settle, settle_numbers
+from dncsync.sync import activity, canary_marks, findings, fuses, reversals
+from dncsync.sync.deliveries import SECOND, Goals, look, settle_numbers
+from dncsync.sync.fuses import How, Pair
+from dncsync.sync.hearing import STRENGTH, read, storable
+from dncsync.sync.reversals import Ended, Refused, Reversal
 from dncsync.sync.topology import SystemFacts, Topology
-from dncsync.sync.will import chunks, marks, survivor
+from dncsync.sync.will import chunks, marks
 
 SMS_INBOUND = "sms-inbound"
 """Source of requests that were made by text; only those can START take back."""
-
-STRENGTH: Mapping[str, int] = {OptOutKind.AMBIGUOUS: 1, OptOutKind.PHRASE: 2, OptOutKind.CONCLUSIVE: 2}
-"""How much a reading asks for; those that are not here ask for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +52,8 @@ class Ask:
     words: str = ""
     id: str | None = None
     """Given only where the same request may be brought twice (an import); else the ledger names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reversal:
-    """The documented end of a number's blocks (laws 2 and 7; CON-04)."""
-
-    number: str
-    channels: tuple[Channel, ...]
-    actor: str
-    reason: str
-    basis: str
-    evidence_name: str
-    evidence_sha256: str
-    evidence_date: str = ""
-    """ISO 8601: the document's own date, or its instant with a zone. Whoever took the reversal in checked
-    that it is later than the blocks (OVR-03)."""
-
-
-class Refused(ValueError):
-    """What was asked for cannot be recorded; one clear line says why."""
+    canary: str = ""
+    """The canary run whose own change this is."""
 
 
 class Intake:
@@ -96,10 +77,18 @@ class Intake:
     # --- requests -----------------------------------------------------------------------------------
 
     def record(
-        self, tx: Tx, at: int, system: str | None, asks: Sequence[Ask], *, actor: str | None = None
+        self,
+        tx: Tx,
+        at: int,
+        system: str | None,
+        asks: Sequence[Ask],
+        *,
+        actor: str | None = None,
+        how: How = How.SAID,
     ) -> set[str]:
         """Records requests in one event. Returns the numbers that are newly covered; the caller settles them
-        (`settle_numbers`) in the same transaction."""
+        (`settle_numbers`) in the same transaction. Too many that were not said one by one (`how`) trip a
+        fuse: they are blocked all the same, and settling then spreads nothing of them."""
         policy = self.policies.on(from_micros(at).date())
         sealed: list[Sealed] = []
         rows = []
@@ -108,12 +97,15 @@ class Intake:
         touched = {number for ask in asks for number in ask.numbers}
         if not rows:
             return touched
-        record(
+        # A canary is ours: it is not counted, and nobody need approve it.
+        counted = [row for row, ask in zip(rows, asks, strict=True) if not ask.canary]
+        arrived = fuses.arrival(tx, at, self.topology, system, how, len(counted))
+        event = record(
             tx,
             NewEvent(
                 "requests.recorded",
                 at,
-                {"requests": rows},
+                {"requests": rows} | ({"arrived": arrived} if arrived else {}),
                 number=asks[0].number if len(asks) == 1 else None,
                 system=system,
                 actor=actor or (asks[0].actor if len(asks) == 1 else None),
@@ -121,6 +113,12 @@ class Intake:
                 private=sealed,
             ),
         )
+        for run_id in dict.fromkeys(ask.canary for ask in asks if ask.canary):
+            made = [row["id"] for row, ask in zip(rows, asks, strict=True) if ask.canary == run_id]
+            canary_marks.note_seen(tx, at, system, run_id, made)
+        pairs: list[Pair] = [(row["id"], number) for row in counted for number in row["numbers"]]
+        pairs += [(row["id"], "") for row in counted if "record" in row]
+        fuses.guard_blocks(tx, event, policy.fuses, self.topology, arrived, pairs)
         if policy.sync.coverage == "person":
             touched |= self._one_hop(tx, at, system, rows, policy.sync.shared_line_limit)
         return touched
@@ -192,15 +190,30 @@ class Intake:
             covers += [(row["id"], other) for other in sorted(others - {number})]
         return self.cover(tx, at, system, covers)
 
-    def cover(self, tx: Tx, at: int, system: str | None, covers: Sequence[tuple[str, str]]) -> set[str]:
+    def cover(
+        self,
+        tx: Tx,
+        at: int,
+        system: str | None,
+        covers: Sequence[Pair],
+        *,
+        how: How = How.SAID,
+    ) -> set[str]:
         """Numbers that came to a record after its request was made. `covers`: (request id, number)."""
         if not covers:
             return set()
         touched = {number for _, number in covers}
-        pairs = [list(pair) for pair in dict.fromkeys(covers)]
-        record(
-            tx, NewEvent("requests.covered", at, {"covers": pairs}, system=system, numbers=sorted(touched))
-        )
+        pairs = list(dict.fromkeys(covers))
+        arrived = fuses.arrival(tx, at, self.topology, system, how, len(pairs))
+        payload: dict[str, Any] = {"covers": [list(pair) for pair in pairs]}
+        payload |= {"arrived": arrived} if arrived else {}
+        event = record(tx, NewEvent("requests.covered", at, payload, system=system, numbers=sorted(touched)))
+        policy = self.policies.on(from_micros(at).date()).fuses
+        held = fuses.holding(tx, [request_id for request_id, _ in pairs])
+        for fuse in sorted(set(held.values())):  # what a held request reaches later is held with it
+            fuses.hold(tx, at, fuse, system, [pair for pair in pairs if held.get(pair[0]) == fuse])
+        free = [pair for pair in pairs if pair[0] not in held]
+        fuses.guard_blocks(tx, event, policy, self.topology, arrived, free)
         return touched
 
     def block(
@@ -226,7 +239,7 @@ class Intake:
         A further copy that asks for more than those before it (the vendor's own STOP beside a word that only
         the vendor knows) is judged and recorded again, under the reference with its reading behind it.
         """
-        said = _storable(said)
+        said = storable(said)
         reading = OptOutKind.NOT if said.evidence_only else read(said)
         refs = [said.ref, *(f"{said.ref}#{stronger}" for stronger in STRENGTH)]
         copies = tx.execute(
@@ -350,8 +363,12 @@ class Intake:
         keys = [signal.key for signal in webhook.signals if isinstance(signal, Look)]
         if keys:
             self.hint(tx, at, facts, keys)
+            canary_marks.note_hint(tx, at, facts.name, keys)
         heard = [self.hear(tx, at, facts, s) for s in webhook.signals if isinstance(s, Statement)]
-        return len(keys) + sum(reading is not None for reading in heard)
+        new = len(keys) + sum(reading is not None for reading in heard)
+        opt_outs = sum(reading in STRENGTH for reading in heard)
+        activity.count(tx, at, facts.name, webhooks=1, webhook_signals=new, opt_outs=opt_outs)
+        return new
 
     def hint(self, tx: Tx, at: int, facts: SystemFacts, keys: Iterable[str]) -> None:
         """Has keys read soon because a vendor says that something happened there."""
@@ -360,45 +377,11 @@ class Intake:
 
     # --- reversals ------------------------------------------------------------------------------------
 
-    def reverse(self, tx: Tx, at: int, reversal: Reversal) -> str:
-        """Ends a number's blocks. Returns the reversal's id. Raises `Refused` when nothing is blocked."""
-        found = tx.execute(
-            f"SELECT 1 FROM blocks WHERE number = ? AND ended_seq IS NULL "  # noqa: S608
-            f"AND channel IN ({marks(reversal.channels)}) LIMIT 1",
-            (reversal.number, *reversal.channels),
-        ).fetchone()
-        if not found:
-            raise Refused(f"{numbers.mask(reversal.number)} is not blocked; there is nothing to end")
-        reversal_id = f"V{tx.head.seq + 1}"
-        event = record(
-            tx,
-            NewEvent(
-                "reversal.recorded",
-                at,
-                {
-                    "id": reversal_id,
-                    "channels": [str(c) for c in reversal.channels],
-                    "reason": reversal.reason,
-                    "basis": reversal.basis,
-                    "evidence_name": reversal.evidence_name,
-                    "evidence_sha256": reversal.evidence_sha256,
-                    "evidence_date": reversal.evidence_date,
-                },
-                number=reversal.number,
-                actor=reversal.actor,
-            ),
-        )
-        self.settle(tx, at, [reversal.number])
-        # A request that ended with this number's block may have been made on a record that has it no more.
-        freed = tx.execute(
-            "SELECT record_system, record_key FROM requests WHERE ended_seq = ? AND record_key IS NOT NULL",
-            (event.seq,),
-        ).fetchall()
-        for system, key in freed:
-            if system in self.topology:
-                keys = {key: None, survivor(tx, system, key): None}
-                settle(tx, at, self.topology, self.goals, self.topology[system], keys)
-        return reversal_id
+    def reverse(self, tx: Tx, at: int, reversal: Reversal) -> Ended:
+        """Ends a number's blocks, unless the fuse on reversals holds it back. Raises `Refused` when nothing
+        is blocked, or the same waits already."""
+        policy = self.policies.on(from_micros(at).date()).fuses
+        return reversals.reverse(tx, at, reversal, self.topology, self.goals, policy)
 
     # --- catching up ----------------------------------------------------------------------------------
 
@@ -414,26 +397,4 @@ class Intake:
         return found[-1] if len(found) == limit else None
 
 
-def _storable(said: Statement) -> Statement:
-    """Half an emoji in a vendor's JSON is no text that can be kept; it must not keep the message out."""
-    clean = {
-        name: getattr(said, name).encode("utf-8", "replace").decode()
-        for name in ("ref", "number", "text", "scope", "source")
-    }
-    return replace(said, **clean)
-
-
-def read(said: Statement) -> OptOutKind:
-    """How a statement reads: the vendor's own classification first, since it knows custom keywords; but a
-    message that the vendor calls a START or HELP and that reads as an opt-out is an opt-out."""
-    by_words = OptOutKind(classify(said.text).kind) if said.text else None
-    if said.says is Says.STOP:
-        return OptOutKind.CONCLUSIVE
-    if by_words in (OptOutKind.CONCLUSIVE, OptOutKind.PHRASE):
-        return by_words
-    if said.says is Says.START:
-        return OptOutKind.START
-    if said.says is Says.HELP:
-        return OptOutKind.HELP
-    # No words at all (a picture, a blank): a person who answers so may well want to be left alone.
-    return by_words or OptOutKind.AMBIGUOUS
+__all__ = ["SMS_INBOUND", "STRENGTH", "Ask", "Ended", "How", "Intake", "Refused", "Reversal", "read"]

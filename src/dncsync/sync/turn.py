@@ -15,12 +15,13 @@ from typing import Protocol
 
 from dncsync.budget import Lane
 from dncsync.clock import Clock, to_micros
-from dncsync.connector import Connector, Failure, Page
+from dncsync.connector import Connector, Failure, Page, Statement
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.sqlite import LedgerError
 from dncsync.ledger.writer import Tx, Writer
-from dncsync.model import Flag
+from dncsync.model import Flag, OptOutKind
+from dncsync.sync import activity
 from dncsync.sync.breaker import Breaker, State
 from dncsync.sync.calls import Calls, no_lanes
 from dncsync.sync.deliveries import (
@@ -37,7 +38,7 @@ from dncsync.sync.following import Following, Pace
 from dncsync.sync.handover import Handover
 from dncsync.sync.observe import Tally, observe
 from dncsync.sync.readback import due_reads, next_due, reads_failed
-from dncsync.sync.requests import Intake
+from dncsync.sync.requests import STRENGTH, Intake
 from dncsync.sync.topology import SystemFacts
 
 log = logging.getLogger(__name__)
@@ -360,10 +361,23 @@ class SystemLoop:
             fresh=page.fresh,
             jitter=self._jitter,
             backfill=backfill,
+            listing=backfill,
+            unheard=self._following.unheard(listing=backfill),
         )
-        for said in page.statements:
-            self._intake.hear(tx, at, self.facts, said)
+        heard = [(said, self._intake.hear(tx, at, self.facts, said)) for said in page.statements]
+        self._count_heard(tx, at, heard)
         self.tally.add(tally)
+
+    def _count_heard(self, tx: Tx, at: int, heard: Sequence[tuple[Statement, OptOutKind | None]]) -> None:
+        """What only the log brings (evidence without words) no webhook could have announced."""
+        new = [reading for said, reading in heard if reading is not None and not said.evidence_only]
+        activity.count(
+            tx,
+            at,
+            self.facts.name,
+            polled_changes=len(new) if self._following.unheard(listing=False) else 0,
+            opt_outs=sum(reading in STRENGTH for reading in new) if self._following.listening() else 0,
+        )
 
     def _at(self) -> int:
         return to_micros(self._clock.now())

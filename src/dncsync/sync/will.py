@@ -36,7 +36,7 @@ def blocked_among(tx: Tx | Connection, numbers: Iterable[str]) -> dict[str, set[
     return found
 
 
-def restored(tx: Tx, number: str, system: str, scope: str) -> bool:
+def restored(tx: Tx | Connection, number: str, system: str, scope: str) -> bool:
     """Whether the consumer took this programme back with START, and said nothing since."""
     return bool(
         tx.execute(
@@ -66,7 +66,40 @@ def desired(tx: Tx, system: SystemFacts, key: str, channel: Channel) -> Flag:
     return Flag.SET if rows else Flag.CLEAR
 
 
-def record_requests(tx: Tx, system: str, key: str) -> list[tuple[str, str]]:
+def anything_held(tx: Tx | Connection) -> bool:
+    """Whether a fuse holds anything back: else nobody need look closer."""
+    return bool(tx.execute("SELECT EXISTS (SELECT 1 FROM held WHERE released_seq IS NULL)").fetchone()[0])
+
+
+def waits(tx: Tx | Connection, system: SystemFacts, key: str, channel: Channel) -> bool:
+    """Whether everything that wants this holding to say SET is held back by a fuse (law 9). Only to be asked
+    of a holding whose desired flag is SET."""
+    if not system.by_number and any(
+        channel in channels.split(",") and not _held(tx, request_id, "")
+        for request_id, channels in record_requests(tx, system.name, key)
+    ):
+        return False
+    rows = tx.execute(
+        "SELECT DISTINCT b.number FROM holding_numbers h JOIN blocks b ON b.number = h.number "
+        "WHERE h.system = ? AND h.key = ? AND b.channel = ? AND b.ended_seq IS NULL AND NOT EXISTS (SELECT 1 "
+        "FROM held w WHERE w.number = b.number AND w.request_id = b.request_id AND w.released_seq IS NULL)",
+        (system.name, key, channel),
+    ).fetchall()
+    if system.by_number and channel is Channel.SMS:
+        scope = system.scope_of(key)
+        rows = [row for row in rows if not restored(tx, row[0], system.name, scope)]
+    return not rows
+
+
+def _held(tx: Tx | Connection, request_id: str, number: str) -> bool:
+    row = tx.execute(
+        "SELECT 1 FROM held WHERE number = ? AND request_id = ? AND released_seq IS NULL",
+        (number, request_id),
+    ).fetchone()
+    return row is not None
+
+
+def record_requests(tx: Tx | Connection, system: str, key: str) -> list[tuple[str, str]]:
     """Standing requests made on this record, or on one that was merged or converted into it (a
     record-level request follows the record). Returns (request id, channels, comma-separated)."""
     return tx.execute(

@@ -5,7 +5,9 @@ Every step is judged by what the vendors' sandboxes themselves hold, never by th
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -38,7 +41,11 @@ PEOPLE = {
 }
 PATIENCE = 45.0
 """Seconds that a step may take before the demo fails."""
+ZONE = ZoneInfo("America/New_York")
+"""In which the reports' days begin, unless configured otherwise."""
 STAMPS = ("sent_at", "accepted_at", "verified_at")
+CONTRACT_EVERY = 5.0
+"""Seconds between two looks at the vendors' fields; a quarter of an hour otherwise."""
 PAUSE = 1.5
 """Seconds between two steps, for people who watch."""
 
@@ -161,6 +168,10 @@ class Story:
         self.daemon = daemon
         self.stage = stage
         self.ledger = daemon.config.with_name("ledger.sqlite")
+        self.began = datetime.now(ZONE).date()
+        self.report = self.ledger
+        """The folder of the reconciliation report, once it is written."""
+        self.headline: str | None = None
 
     def tell(self) -> None:
         """Raises `StepFailed` at the first step that did not happen."""
@@ -186,8 +197,15 @@ class Story:
             lambda: self._put_back("Ann", "salesforce"),
         )
         self._outage()
+        self._rename()
+        self._step(
+            "every system is read afresh and compared with the ledger, and the report is written",
+            self._reconcile,
+            lambda: self.headline,
+        )
         self._step("the daemon finishes its calls and stops on SIGTERM", self._stop, lambda: "exit code 0")
         self._step("every byte of the ledger's chain verifies", lambda: None, self._verifies)
+        self._step("the report is made again from the events alone", lambda: None, self._holds)
 
     def _step(self, what: str, act: Callable[[], object], proof: Callable[[], str | None]) -> None:
         self.stage.begin(what)
@@ -223,6 +241,41 @@ class Story:
             down,
             lambda: self._suppressed("Dan", *VENDORS),
         )
+
+    def _rename(self) -> None:
+        """Silent drift, and its end: HubSpot answers 200 all the while."""
+        portal = self.boxes["hubspot"]
+        self._step(
+            "an admin renames the Do Not Call property in HubSpot; nothing fails, and it is found and named",
+            lambda: portal.faults.add(FaultKind.RENAMED_FIELD, to="do_not_call_old"),
+            lambda: self._found("field-renamed"),
+        )
+        self._step(
+            "the property is renamed back, and the finding closes itself",
+            lambda: portal.faults.clear(FaultKind.RENAMED_FIELD),
+            lambda: self._healed("field-renamed"),
+        )
+
+    def _found(self, kind: str) -> str | None:
+        row = self._finding(kind)
+        return None if row is None or row[1] is not None else str(row[0])
+
+    def _healed(self, kind: str) -> str | None:
+        row = self._finding(kind)
+        return None if row is None or row[1] is None else str(row[1])
+
+    def _finding(self, kind: str) -> tuple[str, str | None] | None:
+        """(summary, what closed it) of the only finding of that kind."""
+        conn = connect_reader(self.ledger)
+        try:
+            found: tuple[str, str | None] | None = conn.execute(
+                "SELECT summary, CASE WHEN closed_at IS NOT NULL THEN closed_by END FROM findings "
+                "WHERE kind = ? ORDER BY id LIMIT 1",
+                (kind,),
+            ).fetchone()
+        finally:
+            conn.close()
+        return found
 
     def _untick(self) -> None:
         self.boxes["salesforce"].undo(PEOPLE["Ann"])
@@ -271,12 +324,34 @@ class Story:
             return None
         return f"{holdings:,} holdings, {blocked} numbers blocked before we came"
 
+    def _reconcile(self) -> None:
+        days = ("--from", str(self.began), "--to", str(datetime.now(ZONE).date()))
+        text = self._run("reconcile", *days, "--fresh", "--config", str(self.daemon.config), "--json")
+        told = json.loads(text)
+        self.report = Path(told["folder"])
+        compared = next(line for line in told["headline"] if line.startswith("Of "))
+        self.headline = compared.rstrip(".")
+
     def _verifies(self) -> str | None:
-        command = [sys.executable, "-m", "dncsync.cli.main", "ledger", "verify", "--ledger", str(self.ledger)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return self._run("ledger", "verify", "--ledger", str(self.ledger)).splitlines()[0]
+
+    def _holds(self) -> str | None:
+        told = self._run("reconcile", "--verify", str(self.report), "--ledger", str(self.ledger), "--json")
+        files = json.loads(told)["files"]
+        return f"every figure holds, and {len(files)} files are as recorded"
+
+    def _run(self, *arguments: str) -> str:
+        """What a command printed. Raises `StepFailed` where it found fault."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dncsync.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **self.daemon.environ},
+        )
         if done.returncode != 0:
-            raise StepFailed(f"the ledger does not verify: {done.stdout}{done.stderr}")
-        return done.stdout.splitlines()[0]
+            raise StepFailed(f"dncsync {arguments[0]}: {done.stdout}{done.stderr}")
+        return done.stdout
 
 
 def main() -> int:
@@ -285,20 +360,21 @@ def main() -> int:
     folder = Path(os.environ.get("DNCSYNC_DEMO") or ".demo").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("ledger.sqlite*"):
-        old.unlink()
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     boxes = {name: plugin(name).sandbox()(seed=7, contacts=300) for name in VENDORS}
     for number in PEOPLE.values():
         for vendor, value in (("hubspot", number), ("salesforce", _typed(number)), ("vicidial", number)):
             boxes[vendor].add_contact([value])
     console.print(Text("dncsync: one opt-out, everywhere, with proof", "bold"))
     console.print("Four sandboxes on loopback, 300 contacts in each, and the daemon as its own process.\n")
-    with running(folder, boxes) as (daemon, _):
+    with running(folder, boxes, sync={"contract_every": CONTRACT_EVERY}) as (daemon, _):
         ledger = folder / "ledger.sqlite"
         stage = Stage(console, ledger)
         failed: str | None = None
         with stage.showing():
+            story = Story(boxes, daemon, stage)
             try:
-                Story(boxes, daemon, stage).tell()
+                story.tell()
             except (StepFailed, RuntimeError) as error:
                 failed = str(error)
         stage.close()
@@ -306,6 +382,9 @@ def main() -> int:
         console.print(Text(f"FAILED: {failed}", "bold red"))
         console.print(f"The daemon's log: {folder / 'daemon.log'}")
         return 1
+    console.print("\nThe reconciliation report:", style="bold")
+    for name in ("report.html", "report.pdf"):
+        console.print(f"  {os.path.relpath(story.report / name)}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
     tool = os.path.relpath(Path(sys.executable).with_name("dncsync"))
     for command in (

@@ -23,6 +23,7 @@ from werkzeug.wrappers import Request, Response
 
 from dncsync.clock import Clock, SystemClock
 from dncsync.model import Channel, Flag
+from dncsync.testing.distortion import distort
 from dncsync.testing.faults import FaultKind, Faults
 from dncsync.testing.sandbox_server import ConnectionBroken, SandboxServer, break_connection
 
@@ -200,6 +201,7 @@ class Sandbox(ABC):
             raise ConnectionBroken
         if fault := self.faults.take(FaultKind.STATUS_AFTER, *where):
             return _status_answer(fault.params)
+        distort(self.faults, where, response, self.clock.now())
         if self.faults.take(FaultKind.TRUNCATED, *where):
             body = response.get_data()
             response.set_data(body[: len(body) // 2])

@@ -22,7 +22,7 @@ def test_status(ledger: Path) -> None:
     found = ran.json
     assert {
         "ledger", "daemon", "blocked_numbers", "requests", "events", "open_findings", "findings_by_severity",
-        "systems", "findings", "sqlite_warning",
+        "systems", "findings", "overdue_findings", "plans", "canary", "sqlite_warning",
     } == set(found)  # fmt: skip
     assert found["daemon"] is False
     assert found["blocked_numbers"] == 1
@@ -44,7 +44,7 @@ def test_number_show(ledger: Path) -> None:
     found = ran.json
     assert {
         "number", "blocked", "requests", "reversals", "programmes_restored", "statements", "deliveries",
-        "holdings",
+        "holdings", "waits_for",
     } == set(found)  # fmt: skip
     assert found["number"] == BLOCKED
     assert found["blocked"] == ["sms", "voice"]

@@ -14,8 +14,11 @@ from dncsync.cli.main import EPILOGUE, FAMILIES, app, overview
 from integration.cli.making import BLOCKED, call, environ, run
 
 COMMANDS = [
-    *([name] for name in FAMILIES if name not in ("number", "ledger")),
+    *([name] for name in FAMILIES if name not in ("number", "ledger", "plan", "findings", "canary")),
+    *(["findings", name] for name in ("list", "show", "ack", "resolve", "accept", "release")),
     *(["number", name] for name in ("show", "history", "check", "block", "unblock", "quarantine")),
+    *(["plan", name] for name in ("list", "show", "approve", "reject")),
+    *(["canary", name] for name in ("run", "list", "show")),
     *(["ledger", name] for name in ("verify", "export", "query", "rebuild", "checkpoint")),
 ]
 
@@ -30,7 +33,7 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
         assert option in ran.out
 
 
-@pytest.mark.parametrize("family", ["number", "ledger"])
+@pytest.mark.parametrize("family", ["number", "ledger", "plan", "findings", "canary"])
 def test_the_list_of_commands_is_whole(family: str) -> None:
     there = {name for name in app(family)[family] if not name.startswith("-")}
     assert there == {command[1] for command in COMMANDS if command[0] == family}

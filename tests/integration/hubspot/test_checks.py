@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dncsync.connector import FieldCheck, FieldStatus, ProbeCheck, VendorError
+from dncsync.connector import Aspect, FieldCheck, FieldStatus, ProbeCheck, VendorError
 from dncsync.testing.faults import FaultKind
 from dncsync_hubspot.sandbox_schema import definition
 from integration.hubspot.world import World
@@ -52,10 +52,32 @@ def test_drift_is_named_with_how_to_mend_it(
 def test_an_archived_property_can_be_restored() -> None:
     world = World()
     world.sandbox.rename_property("do_not_call", "other")
+    world.sandbox.schema.definitions["other"]["label"] = "Newsletter"
     check = field(world)
     assert check.status is FieldStatus.MISSING
     assert "90 days" in check.mend
     assert check.fingerprint["archived"] is True
+
+
+def test_an_archived_property_whose_label_another_one_took_was_renamed() -> None:
+    world = World()
+    world.sandbox.rename_property("do_not_call", "hands_off")
+    check = field(world)
+    assert check.status is FieldStatus.RENAMED
+    assert check.seen == "archived; hands_off looks alike"
+    assert "set flags.voice.property to 'hands_off'" in check.mend
+    assert "restore do_not_call" in check.mend
+
+
+def test_scopes_beyond_the_needed_are_told_and_no_fault() -> None:
+    world = World()
+    assert not any(check.about is Aspect.EXCESS for check in world.connector.probe().checks)
+    world.sandbox.faults.add(FaultKind.EXTRA_PERMISSION)
+    (excess,) = [check for check in world.connector.probe().checks if check.about is Aspect.EXCESS]
+    assert excess.ok
+    assert "crm.schemas.contacts.write" in excess.seen
+    world.sandbox.options["token_info"] = False
+    assert not any(check.about is Aspect.EXCESS for check in world.connector.probe().checks)
 
 
 def test_a_property_that_never_was_is_to_be_created() -> None:

@@ -265,7 +265,7 @@ def test_a_dropped_write_says_yes() -> None:
 
 
 def test_properties_can_be_made_and_archived() -> None:
-    caller = Caller()
+    caller = Caller(scopes=("crm.schemas.contacts.read", "crm.schemas.contacts.write"))
     made = {"name": "dnc2", "label": "DNC 2", "type": "string", "fieldType": "text", "groupName": "x"}
     base = "/crm/properties/2026-03/contacts"
     assert caller.post(base, made).status_code == 201

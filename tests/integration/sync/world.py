@@ -253,9 +253,16 @@ class World:
     def reverse(self, number: str, *channels: Channel) -> str:
         """An admin ends a number's blocks, with papers."""
         reversal = Reversal(
-            number, channels or (VOICE, SMS), "ada", "asked to be called", "signed", "form.pdf", "0" * 64
+            number,
+            channels or (VOICE, SMS),
+            "ada",
+            "asked to be called",
+            "signed",
+            "form.pdf",
+            "0" * 64,
+            self.clock.now().isoformat(),
         )
-        reversal_id: str = self.do(lambda tx: self.intake.reverse(tx, self.at, reversal))
+        reversal_id: str = self.do(lambda tx: self.intake.reverse(tx, self.at, reversal)).id
         return reversal_id
 
     def tally(self, name: str) -> Tally:

@@ -84,7 +84,8 @@ class Ledger:
         self.do(lambda tx, at: intake.block(tx, at, number, channel, actor="jane", source="admin"))
 
     def unblock(self, number: str, *, known_to: Topology | None = None) -> None:
-        how = dict.fromkeys(("actor", "reason", "basis", "evidence_name", "evidence_sha256"), "x")
+        papers = ("evidence_name", "evidence_sha256", "evidence_date")
+        how = dict.fromkeys(("actor", "reason", "basis", *papers), "x")
         intake, reversal = self.told(known_to), Reversal(number, tuple(Channel), **how)
         self.do(lambda tx, at: intake.reverse(tx, at, reversal))
 

@@ -276,7 +276,7 @@ def test_a_fresh_opt_out_goes_before_all_that_a_plan_makes_due(make: Callable[..
         for vendor in (crms, lists)
     ]
     ledger.at = AT + 10**9
-    looks = {"system": "crm", "keys": list(crms.held), "backfill": True}
+    looks = {"system": "crm", "keys": list(crms.held), "backfill": True, "approved": True}
     ledger.do(lambda tx, at: commands.run(tx, at, ledger.intake, "look", looks))
     clock.advance(60.0)
     while loops[0].turn() == 0.0:

@@ -124,9 +124,20 @@ CREATE TABLE findings (
   last_at INTEGER NOT NULL,
   count INTEGER NOT NULL,
   closed_at INTEGER,
-  closed_by TEXT
+  closed_by TEXT,
+  note TEXT,                      -- what a person wrote last
+  due_at INTEGER NOT NULL,        -- when a person must have dealt with it
+  acked_at INTEGER,
+  acked_by TEXT,
+  flaps INTEGER NOT NULL,         -- how often it came back after it had closed
+  flapping INTEGER NOT NULL,      -- 1: it came back so soon that it is one trouble with the time before
+  paged_at INTEGER,               -- when people were last to be called on its account
+  healed_at INTEGER,              -- not seen any more, and open only because its freeze waits for a person
+  healed_by TEXT,
+  event_seq INTEGER NOT NULL      -- of its first opening; people call it f<event_seq>
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX findings_open ON findings (opened_at) WHERE closed_at IS NULL;
+CREATE INDEX findings_by_number ON findings (event_seq);
 
 CREATE TABLE systems (
   system TEXT PRIMARY KEY,
