@@ -44,6 +44,8 @@ DETECTOR = "contract"
 """Name of the baselines: one per field, its fingerprint."""
 LONGEST = 200
 """Characters of one part of a definition that a finding shows."""
+REST = 19.0
+"""Times as long as it took: looking takes at most a twentieth of a loop's time, whatever the interval."""
 AGAIN = 60.0
 """Seconds until the next look after one that could not see."""
 
@@ -107,14 +109,16 @@ class ContractWatch:
 
     def run(self, calls: Calls) -> None:
         """One look: at most a dozen calls, none of which changes anything."""
-        self._next = self._clock.monotonic() + min(AGAIN, self._every)
+        began = self._clock.monotonic()
+        self._next = began + min(AGAIN, self._every)
         try:
             probe, fields = self._look(calls)
         except Blind as blind:
             log.info("the field contract: %s", blind, extra={"system": self._facts.name})
             return
         if fields is not None:
-            self._next = self._clock.monotonic() + self._every
+            now = self._clock.monotonic()
+            self._next = now + max(self._every, REST * (now - began))
         at = to_micros(self._clock.now())
         mended = self._writer.call(lambda tx: self._take(tx, at, probe, fields))
         if mended and self.read_again is not None:
