@@ -135,11 +135,15 @@ class Following:
         if self._snapshot is None and not self._begin():
             return False
         assert self._snapshot is not None
-        page = self._calls.page(self._snapshot)
+        # Let go of until the page is committed: after a full disk the listing goes on from where it stood.
+        listing, self._snapshot = self._snapshot, None
+        page = self._calls.page(listing)
         wrong = self._paging[bookmarks.SNAPSHOT].judge(None, page)
         if isinstance(page, Page) and not wrong:
             self._take_in(page, bookmarks.SNAPSHOT, to=page.cursor)
-            if not page.more:
+            if page.more:
+                self._snapshot = listing
+            else:
                 self._end()
             return True
         if isinstance(page, Page):
@@ -150,7 +154,6 @@ class Following:
             self._note_paging(bookmarks.SNAPSHOT)
         # Broken off, or ended without saying that everything was read: nothing may be concluded from it.
         pause = page.retry_after if isinstance(page, Failure) else None
-        self._snapshot = None
         self._snapshot_after = self._clock.monotonic() + (pause or SNAPSHOT_PAUSE)
         if isinstance(page, Failure) and page.kind is not FailureKind.RATE_LIMITED:
             self._note_failure(page)
@@ -169,7 +172,6 @@ class Following:
         return True
 
     def _end(self) -> None:
-        self._snapshot = None
         at, system = self._at(), self._facts.name
 
         def finish(tx: Tx) -> None:

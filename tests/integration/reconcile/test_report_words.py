@@ -101,9 +101,10 @@ def test_what_was_only_accepted_is_not_called_confirmed() -> None:
     said = verdict.sentence(changed(samples.calm(), confirmed=12_000, accepted=345))
     one = verdict.sentence(changed(samples.calm(), confirmed=12_344, accepted=1))
 
-    assert "; 1 was accepted by a system that cannot be read" in one
+    assert "; 1 was also accepted by a system that cannot be read" in one
     assert "confirmed" not in said
-    assert said.startswith("12,000 of 12,345 requests were read back in every system; 345 were accepted by a")
+    assert said.startswith("All 12,345 requests were read back in every system that can be read")
+    assert said.endswith("; 345 were also accepted by a system that cannot be read.")
 
 
 def test_an_open_request_is_in_the_verdict() -> None:

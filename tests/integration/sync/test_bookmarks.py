@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from dncsync.ledger.writer import Tx
+from dncsync.ledger.writer import NotCommitted, Tx
 from dncsync.sync import bookmarks
 from dncsync.sync.bookmarks import CHANGES, SNAPSHOT
 from integration.sync.vendors import ANN, BOB
@@ -97,3 +99,27 @@ def test_a_snapshot_survives_a_restart_in_its_middle(world: World) -> None:
     cursors = [call.keys[0] for call in world.crm.calls if call.op == "snapshot"]
     assert cursors == ["2", "4", "6"]
     assert world.query("SELECT count(*) FROM holdings WHERE system = 'crm'") == [(7,)]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_page_that_could_not_be_committed_is_read_again(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """A full disk: the listing goes on from where the ledger stands, not from where the vendor does."""
+    world = make_world(without=("dialer", "sms"))
+    for key in "123456":
+        world.crm.put(key, f"+1312555010{key}")
+    advance, calls = bookmarks.advance, iter(range(1, 100))
+
+    def full(tx: Tx, at: int, system: str, feed: str, cursor: str | None, holdings: int) -> None:
+        if feed == SNAPSHOT and next(calls) == lost:
+            raise NotCommitted("the disk is full")
+        advance(tx, at, system, feed, cursor, holdings)
+
+    monkeypatch.setattr(bookmarks, "advance", full)
+    with pytest.raises(NotCommitted):
+        world.work("crm")
+    world.settle()
+
+    assert [key for (key,) in world.query("SELECT key FROM holdings ORDER BY key")] == list("123456")
+    assert world.query("SELECT snapshot_at IS NOT NULL FROM systems WHERE system = 'crm'") == [(1,)]

@@ -50,9 +50,15 @@ def _requests(facts: Facts) -> str:
     if not done.requests:
         return f"No request was received in {facts.period.name}"
     slowest = "" if done.done.max_seconds is None else f", the slowest within {span(done.done.max_seconds)}"
-    if not done.open and not done.accepted:
+    if not done.open:
         those = "The 1 request was" if done.requests == 1 else f"All {count(done.requests)} requests were"
-        parts = [f"{those} confirmed in every system that can be read{slowest}"]
+        proof = "read back" if done.accepted else "confirmed"
+        parts = [f"{those} {proof} in every system that can be read{slowest}"]
+        if done.accepted:
+            mute = [legible(p.system, 60) for p in facts.platforms if not p.can_read]
+            where = f"{listed(mute, most=3)}, which cannot be read" if mute else "a system that cannot be read"
+            verb = "was" if done.accepted == 1 else "were"
+            parts.append(f"{count(done.accepted)} {verb} also accepted by {where}")
     else:
         parts = [
             f"{count(done.confirmed)} of {plural(done.requests, 'request')} were read back in every system"
@@ -61,8 +67,7 @@ def _requests(facts: Facts) -> str:
             verb = "was" if done.accepted == 1 else "were"
             parts.append(f"{count(done.accepted)} {verb} accepted by a system that cannot be read")
         parts[-1] += slowest
-        if done.open:
-            parts.append(f"{count(done.open)} {'is' if done.open == 1 else 'are'} still open")
+        parts.append(f"{count(done.open)} {'is' if done.open == 1 else 'are'} still open")
     if late := done.over_federal - done.already_late:
         parts.append(f"{plural(late, 'request')} legally late, past the federal deadline")
     if done.already_late:
