@@ -113,7 +113,10 @@ def _exposed(exposed: Mapping[str, Any]) -> str:
     if not exposed["numbers"]:
         return "no blocked number"
     sample = f", e.g. {', '.join(exposed['sample'])}" if exposed["sample"] else ""
-    return f"{exposed['numbers']:,} blocked {'number' if exposed['numbers'] == 1 else 'numbers'}{sample}"
+    least = "at least " if exposed.get("or_more") else ""
+    return (
+        f"{least}{exposed['numbers']:,} blocked {'number' if exposed['numbers'] == 1 else 'numbers'}{sample}"
+    )
 
 
 def _frozen(finding: Mapping[str, Any]) -> str | None:

@@ -208,6 +208,21 @@ def test_the_exposed_are_counted_and_their_query_names_no_number(world: World) -
     assert of_a_list == {"numbers": 1, "query": None}
 
 
+def test_millions_of_exposed_numbers_are_not_all_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dncsync.drift.sighting.COUNTED", 1)
+    world.crm.put("1", ANN, BOB)
+    world.settle()
+    world.block(ANN)
+    world.block(BOB)
+
+    told = world.do(lambda tx: exposed(tx, "crm"))
+
+    assert (told["numbers"], told["or_more"]) == (1, True)
+    assert len(world.query(told["query"])) == 2
+
+
 # --- ambiguous messages -----------------------------------------------------------------------------------
 
 

@@ -56,7 +56,8 @@ def _requests(facts: Facts) -> str:
         parts = [f"{those} {proof} in every system that can be read{slowest}"]
         if done.accepted:
             mute = [legible(p.system, 60) for p in facts.platforms if not p.can_read]
-            where = f"{listed(mute, most=3)}, which cannot be read" if mute else "a system that cannot be read"
+            named = f"{listed(mute, most=3)}, which cannot be read"
+            where = named if mute else "a system that cannot be read"
             verb = "was" if done.accepted == 1 else "were"
             parts.append(f"{count(done.accepted)} {verb} also accepted by {where}")
     else:
