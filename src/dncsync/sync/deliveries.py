@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -346,10 +347,16 @@ def _evidence(tx: Tx, request_id: str | None) -> tuple[str, datetime | None]:
 
 def end_write(
     tx: Tx, at: int, facts: SystemFacts, batch: Batch, results: Sequence[Written], jitter: Jitter
-) -> None:
-    """Records what became of each change: accepted, unknown (to be read), or failed (to be sent again)."""
+) -> list[str]:
+    """Records what became of each change: accepted, unknown (to be read), or failed (to be sent again).
+
+    Returns the keys of which a delivery was closed while the call was on its way: the will changed meanwhile,
+    and what was sent may have landed after the last look at them.
+    """
     capabilities = facts.capabilities
     answered = {result.key: result for result in results}
+    waiting = _still_open(tx, [i for ids in batch.ids.values() for i in ids])
+    overtaken = [key for key, ids in batch.ids.items() if not waiting.issuperset(ids)]
     accepted: list[tuple[int, str]] = []
     failed: list[dict[str, Any]] = []
     good: list[str] = []
@@ -361,14 +368,14 @@ def end_write(
             failure = result.failure
         if failure is None:
             good.append(change.key)
-            accepted += [(i, result.ref if result else "") for i in batch.ids[change.key]]
+            accepted += [(i, result.ref if result else "") for i in batch.ids[change.key] if i in waiting]
             for channel, flag in change.wants.items():
                 tx.execute(
                     f"UPDATE holdings SET told_{channel} = ? WHERE system = ? AND key = ?",  # noqa: S608
                     (flag, facts.name, change.key),
                 )
             continue
-        for delivery_id in batch.ids[change.key]:
+        for delivery_id in sorted(waiting.intersection(batch.ids[change.key])):
             wait = wait_after(failure, batch.attempts[delivery_id], jitter)
             to_read = failure.kind is FailureKind.UNKNOWN and capabilities.can_read
             if to_read:
@@ -401,6 +408,12 @@ def end_write(
             healed(tx, at, facts, good, "accepted there")
     if failed:
         record(tx, NewEvent("deliveries.failed", at, {"failed": failed}, system=facts.name))
+    return overtaken
+
+
+def _still_open(tx: Tx, ids: Sequence[int]) -> set[int]:
+    open_now = "SELECT id FROM deliveries WHERE open = 1 AND id IN (SELECT value FROM json_each(?))"
+    return {row[0] for row in tx.execute(open_now, (json.dumps(ids),))}
 
 
 def healed(tx: Tx, at: int, facts: SystemFacts, keys: Iterable[str], by: str) -> None:

@@ -32,7 +32,9 @@ from dncsync.sync.deliveries import (
     Pending,
     begin_write,
     end_write,
+    look,
     pending,
+    settle,
 )
 from dncsync.sync.following import Following, Pace
 from dncsync.sync.handover import Handover
@@ -224,7 +226,16 @@ class SystemLoop:
         """Makes the call, and returns what records its outcome."""
         results = self._calls.write(batch.changes, lane)
         at = self._at()
-        return lambda tx: end_write(tx, at, self.facts, batch, results, self._jitter)
+
+        def end(tx: Tx) -> None:
+            overtaken = end_write(tx, at, self.facts, batch, results, self._jitter)
+            if overtaken and self.facts.capabilities.can_read:
+                look(tx, at, self.facts.name, overtaken, delay=self.facts.capabilities.read_after)
+            elif overtaken:
+                topology, goals = self._intake.topology, self._intake.goals
+                settle(tx, at, topology, goals, self.facts, dict.fromkeys(overtaken))
+
+        return end
 
     def _clear(self, due: Pending) -> bool:
         """A clear is written only after a fresh read of that holding (design section 3)."""

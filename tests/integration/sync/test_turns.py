@@ -23,6 +23,7 @@ from integration.sync.vendors import (
     VOICE,
     Call,
     crm,
+    dialer,
 )
 from integration.sync.world import World
 
@@ -420,3 +421,31 @@ def test_a_loop_that_may_not_call_is_given_nothing(alone: World) -> None:
     assert alone.delivery("crm", "7")["state"] == "due"
     alone.settle()
     assert alone.delivery("crm", "7")["state"] == "verified"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_block_that_is_reversed_before_its_loop_sent_it_ends_as_the_last_word(
+    alone: World, again: bool
+) -> None:
+    alone.block(ANN)
+    alone.reverse(ANN)
+    assert alone.delivery("crm", "7")["state"] == "superseded"
+    if again:
+        alone.block(ANN)
+
+    alone.settle()
+
+    assert alone.crm.flag("7") is (SET if again else CLEAR)
+    assert [d["state"] for d in alone.deliveries("crm", "7") if d["open"]] == []
+    assert alone.deliveries("crm", "7", "voice")[0]["state"] == "superseded"
+
+
+def test_a_reversal_that_overtakes_a_write_to_a_mute_system_takes_it_back(make_world: Make) -> None:
+    world = make_world(without=("crm", "sms"), dialer=lambda name, clock: dialer(name, clock, can_read=False))
+    world.settle()
+    world.block(ANN)
+    world.reverse(ANN)
+
+    world.settle()
+
+    assert world.dialer.flag(f"DNC/{ANN}") is CLEAR
