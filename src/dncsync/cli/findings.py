@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, Cannot
+from dncsync.cli.failing import EXIT_DONE, EXIT_FOUND, EXIT_HELD, Cannot
 from dncsync.cli.options import NOTHING, Common, print_json
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def resolve(
     If it had frozen its system's reads, the system is believed again, and compared whole.
 
     A finding of kind `review` needs a verdict on the provisional block: --keep or --release. The reviewer's
-    name and note are the record of why; whatever else blocks the number stands.
+    name and note are the record of why; whatever else blocks the number stands. Exit code 4: too many were
+    released at once, and it waits for approval (see `dncsync plan`).
 
     Example: dncsync findings resolve f12 --by jane --note 'renamed back in HubSpot'
     """
@@ -176,7 +177,7 @@ def _do(common: Common, command: str, arguments: dict[str, Any]) -> int:
         from dncsync.cli import rendering
 
         rendering.result({name: value for name, value in done.items() if value != []})
-    return EXIT_DONE
+    return EXIT_HELD if done.get("waits_for_approval") else EXIT_DONE
 
 
 def _known(conn: Connection, system: str | None, kind: str | None) -> None:

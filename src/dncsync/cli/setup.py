@@ -219,7 +219,7 @@ def _show(checks: list[Check], disabled: list[str]) -> None:
             out.print(Text(about, "bold"))
         mark = Text("  ok    ", "green") if check.ok else Text("  FAULT ", "bold red")
         out.print(mark, Text(printable(f"{check.name}: {check.seen}")), sep="")
-        if not check.ok and check.mend:
+        if check.mend:  # also of what is well but more than needed
             out.print(Text("        mend: ", "yellow"), Text(printable(check.mend)), sep="")
     for name in disabled:
         out.print(Text(name, "bold"), "is disabled in the configuration")

@@ -80,9 +80,12 @@ def _review(tx: Tx, at: int, intake: Intake, finding_id: str, arguments: Mapping
     if verdict == "keep":
         attending.keep(tx, at, request, note=note, actor=actor)
         return {"kept": request}
+    reversals = attending.let_go(tx, at, intake, request, note=note, actor=actor)
+    waiting = [each for each in reversals if each.startswith("W")]
     return {
-        "request_released": request,
-        "reversals": attending.let_go(tx, at, intake, request, note=note, actor=actor),
+        "request_waiting" if waiting else "request_released": request,
+        "reversals": reversals,
+        "waits_for_approval": waiting,
     }
 
 

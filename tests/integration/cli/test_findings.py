@@ -234,6 +234,29 @@ def test_a_provisional_block_waits_for_a_verdict(path: Path) -> None:
     assert compare(path, projections).differences == ()
 
 
+def test_a_release_that_trips_the_fuse_says_that_it_waits(path: Path, tmp_path: Path) -> None:
+    name, request = review(path)
+    (tmp_path / "strict.toml").write_text("fuses.clears.count = 1\n", encoding="utf-8")
+    config = tmp_path / "strict-dncsync.toml"
+    config.write_text(
+        f'[ledger]\npath = "{path}"\n[policy]\nfile = "{tmp_path / "strict.toml"}"\n', encoding="utf-8"
+    )
+
+    other, paper = "+12125550177", tmp_path / "consent.pdf"
+    paper.write_bytes(b"signed")
+    assert call("number", "block", other, "--actor", "jane", "--config", config).code == 0
+    signed = ("--evidence", paper, "--evidence-date", SystemClock().now().isoformat())
+    why = ("--actor", "jane", "--reason", "asked", "--basis", "signed")
+    assert call("number", "unblock", other, *why, *signed, "--config", config).code == 0
+
+    ran = call("findings", "resolve", name, *BY, "--release", "--config", config, "--json")
+
+    assert ran.code == 4
+    assert ran.json["request_waiting"] == request
+    assert len(ran.json["waits_for_approval"]) == 1
+    assert call("number", "check", FREE, "--ledger", path, "--json").json["contact"] is False
+
+
 def test_a_provisional_block_that_is_kept_is_a_firm_one(path: Path) -> None:
     name, request = review(path)
     assert json_of(path, "resolve", name, *BY, "--keep") == {"resolved": name, "kept": request}
