@@ -170,7 +170,7 @@ def _add_writes_under_way(tx: Tx, facts: SystemFacts, keys: Sequence[str], found
         )
         for key, channel, want in rows:
             none: dict[Channel, Flag | None] = dict.fromkeys(Channel)
-            known = found.setdefault(key, Cached("", none, dict(none), "", False))
+            known = found.setdefault(key, Cached("[]", none, dict(none), "", False))
             known.written[Channel(channel)] = Flag(want)
 
 
