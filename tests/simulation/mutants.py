@@ -201,7 +201,8 @@ def clear_without_looking() -> Any:
     """A reversal is written without reading the holding first."""
 
     def blind(self: SystemLoop, due: Any) -> bool:
-        return due.clears and any([self._write(Flag.CLEAR, backfill=behind) for behind in (False, True)])
+        written = [due.clears and self._write(Flag.CLEAR, backfill=behind) for behind in (False, True)]
+        return any(written)
 
     return mock.patch.object(SystemLoop, "_clear", blind)
 
