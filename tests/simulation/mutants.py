@@ -21,7 +21,7 @@ from dncsync.ledger import projections
 from dncsync.ledger.events import NewEvent
 from dncsync.model import Channel, Flag
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import bookmarks, cache, deliveries, fuse_decisions, fuse_plan, lost, observe, turn
+from dncsync.sync import bookmarks, cache, deliveries, fuse_decisions, fuse_plan, lost, observe, turn, writing
 from dncsync.sync.following import Following
 from dncsync.sync.requests import Intake, Reversal
 from dncsync.sync.reversals import Refused
@@ -46,10 +46,10 @@ def watermark_before_delivery() -> Any:
 
 def base_updated_on_a_200() -> Any:
     """An accepted write is taken for what the holding says."""
-    end = deliveries.end_write
+    end = writing.end_write
 
-    def believing(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> None:
-        end(tx, at, facts, batch, results, jitter)
+    def believing(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> list[str]:
+        overtaken = end(tx, at, facts, batch, results, jitter)
         good = {result.key for result in results if result.failure is None}
         for change in batch.changes:
             for channel, flag in change.wants.items():
@@ -59,27 +59,29 @@ def base_updated_on_a_200() -> Any:
                         "WHERE system = ? AND key = ?",
                         (flag, facts.name, change.key),
                     )
+        return overtaken
 
     return mock.patch.object(turn, "end_write", believing)
 
 
 def timeout_taken_as_failure() -> Any:
     """What is unknown is taken for what did not happen."""
-    end = deliveries.end_write
+    end = writing.end_write
 
-    def failing(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> None:
+    def failing(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> list[str]:
         nothing = Failure(FailureKind.TRANSIENT, "taken as not done")
         results = [
             replace(r, failure=nothing) if r.failure and r.failure.kind is FailureKind.UNKNOWN else r
             for r in results
         ]
-        end(tx, at, facts, batch, results, jitter)
+        overtaken = end(tx, at, facts, batch, results, jitter)
         for result in results:
             if result.failure is nothing:
                 tx.execute(
                     "UPDATE holdings SET written_voice = NULL WHERE system = ? AND key = ?",
                     (facts.name, result.key),
                 )
+        return overtaken
 
     return mock.patch.object(turn, "end_write", failing)
 
@@ -102,12 +104,12 @@ def clear_without_a_reversal() -> Any:
 
 def batch_marked_good_as_a_whole() -> Any:
     """One good item makes the whole batch good."""
-    end = deliveries.end_write
+    end = writing.end_write
 
-    def generous(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> None:
+    def generous(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> list[str]:
         if any(result.failure is None for result in results):
             results = [Written(change.key, ref="ok") for change in batch.changes]
-        end(tx, at, facts, batch, results, jitter)
+        return end(tx, at, facts, batch, results, jitter)
 
     return mock.patch.object(turn, "end_write", generous)
 
@@ -167,14 +169,15 @@ def missing_row_clears() -> Any:
 
 def gives_up_after_three_attempts() -> Any:
     """A delivery that fails three times is closed."""
-    end = deliveries.end_write
+    end = writing.end_write
 
-    def weary(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> None:
-        end(tx, at, facts, batch, results, jitter)
+    def weary(tx: Any, at: int, facts: Any, batch: Any, results: Any, jitter: Any) -> list[str]:
+        overtaken = end(tx, at, facts, batch, results, jitter)
         tired = [i for i, attempts in batch.attempts.items() if attempts >= 3]
         marks = ",".join("?" * len(tired))
         rows = tx.execute(f"SELECT id FROM deliveries WHERE open = 1 AND id IN ({marks})", tired)
         deliveries.close(tx, at, [row[0] for row in rows.fetchall()], "superseded")
+        return overtaken
 
     return mock.patch.object(turn, "end_write", weary)
 

@@ -17,8 +17,7 @@ from dncsync.drift.ledger_detector import Seen, roughly
 from dncsync.drift.sighting import Sighting
 from dncsync.ledger.sqlite import Connection
 from dncsync.model import Channel
-from dncsync.sync.deliveries import shown
-from dncsync.sync.topology import SystemFacts
+from dncsync.sync.topology import SystemFacts, shown
 
 DAILY = 86_400.0
 SAMPLE = 20

@@ -17,7 +17,8 @@ from dncsync.clock import Clock, to_micros
 from dncsync.ledger.sqlite import Connection, connect_reader
 from dncsync.ledger.writer import Tx, Writer
 from dncsync.sync.calls import Calls
-from dncsync.sync.deliveries import SECOND, look
+from dncsync.sync.deliveries import look
+from dncsync.sync.patience import SECOND
 from dncsync.sync.topology import SystemFacts
 
 DAY = 86_400

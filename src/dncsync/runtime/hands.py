@@ -17,7 +17,7 @@ from dncsync.runtime.systems import Connected, connect_all
 from dncsync.settings import Settings
 from dncsync.sync import findings
 from dncsync.sync.breaker import State
-from dncsync.sync.deliveries import SECOND
+from dncsync.sync.patience import SECOND
 from dncsync.sync.readback import next_due
 from dncsync.sync.requests import Intake, Refused
 from dncsync.sync.topology import Topology

@@ -16,8 +16,8 @@ from dncsync.connector import Looked, VendorError
 from dncsync.ledger.sqlite import Connection
 from dncsync.model import Holding
 from dncsync.sync.breaker import State
-from dncsync.sync.deliveries import ANSWER_WITHIN, SECOND
 from dncsync.sync.full_read import Reachable, read_keys
+from dncsync.sync.patience import ANSWER_WITHIN, SECOND
 from dncsync.sync.plan import Blocks, Kind, PlannedChange, compare
 from dncsync.sync.plan_file import Plan
 from dncsync.sync.topology import SystemFacts

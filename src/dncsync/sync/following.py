@@ -13,8 +13,9 @@ from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx, Writer
 from dncsync.sync import bookmarks, findings
 from dncsync.sync.calls import Calls
-from dncsync.sync.deliveries import SECOND, look
+from dncsync.sync.deliveries import look
 from dncsync.sync.paging import Paging
+from dncsync.sync.patience import SECOND
 from dncsync.sync.topology import SystemFacts
 
 SNAPSHOT_PAUSE = 60.0

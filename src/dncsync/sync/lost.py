@@ -15,8 +15,7 @@ from dncsync.model import Channel, Holding, Provenance
 from dncsync.numbers import mask_text
 from dncsync.rules import Verdict
 from dncsync.sync import findings
-from dncsync.sync.deliveries import shown
-from dncsync.sync.topology import SystemFacts
+from dncsync.sync.topology import SystemFacts, shown
 from dncsync.sync.will import waits
 
 OFTEN: Final = "not-kept-often"

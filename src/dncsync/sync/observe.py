@@ -16,20 +16,12 @@ from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding, Provenance
 from dncsync.rules import Seen, Verdict, judge
 from dncsync.sync import activity, cache, canary_marks, doubts, findings, freezes, lost, revisions
-from dncsync.sync.deliveries import (
-    LONGEST_BACKOFF,
-    SECOND,
-    Jitter,
-    backoff,
-    close,
-    healed,
-    look,
-    settle,
-    settle_numbers,
-)
+from dncsync.sync.deliveries import close, look, settle, settle_numbers
+from dncsync.sync.patience import LONGEST_BACKOFF, SECOND, Jitter, backoff
 from dncsync.sync.requests import Ask, How, Intake
 from dncsync.sync.topology import SystemFacts
 from dncsync.sync.will import blocked_among, chunks, desired, marks, record_requests
+from dncsync.sync.writing import healed
 
 
 @dataclass(slots=True)

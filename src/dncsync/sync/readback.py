@@ -8,9 +8,9 @@ from dncsync.connector import Failure
 from dncsync.ledger.events import NewEvent
 from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
-from dncsync.sync.deliveries import SECOND, Jitter, unique, wait_after
+from dncsync.sync.patience import SECOND, Jitter, wait_after
 from dncsync.sync.topology import SystemFacts
-from dncsync.sync.will import chunks, marks
+from dncsync.sync.will import chunks, marks, unique
 
 
 def due_reads(tx: Tx, at: int, facts: SystemFacts, *, backfill: bool = False) -> list[str]:

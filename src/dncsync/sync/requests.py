@@ -23,9 +23,10 @@ from dncsync.model import Channel, OptOutKind, Role
 from dncsync.numbers import region_zones
 from dncsync.policy import Policies, Policy, blocked_channels
 from dncsync.sync import activity, canary_marks, findings, fuses, reversals
-from dncsync.sync.deliveries import SECOND, Goals, look, settle_numbers
+from dncsync.sync.deliveries import Goals, look, settle_numbers
 from dncsync.sync.fuses import How, Pair
 from dncsync.sync.hearing import STRENGTH, read, storable
+from dncsync.sync.patience import SECOND
 from dncsync.sync.reversals import Ended, Refused, Reversal
 from dncsync.sync.topology import SystemFacts, Topology
 from dncsync.sync.will import chunks, marks

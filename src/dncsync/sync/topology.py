@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dncsync.connector import Capabilities, Unit
+from dncsync.numbers import mask_text
 from dncsync.sync.handover import Handover
 
 
@@ -34,6 +35,11 @@ class SystemFacts:
     def scope_of(self, key: str) -> str:
         """The programme or list that a key of unit NUMBER belongs to."""
         return key.rpartition("/")[0]
+
+
+def shown(facts: SystemFacts, key: str) -> str:
+    """A key as a finding may show it: a list entry's is a phone number."""
+    return mask_text(key) if facts.by_number else key
 
 
 @dataclass(slots=True)

@@ -24,24 +24,15 @@ from dncsync.model import Flag, OptOutKind
 from dncsync.sync import activity
 from dncsync.sync.breaker import Breaker, State
 from dncsync.sync.calls import Calls, no_lanes
-from dncsync.sync.deliveries import (
-    FIND,
-    SECOND,
-    Batch,
-    Jitter,
-    Pending,
-    begin_write,
-    end_write,
-    look,
-    pending,
-    settle,
-)
+from dncsync.sync.deliveries import FIND, Pending, look, pending, settle
 from dncsync.sync.following import Following, Pace
 from dncsync.sync.handover import Handover
 from dncsync.sync.observe import Tally, observe
+from dncsync.sync.patience import SECOND, Jitter
 from dncsync.sync.readback import due_reads, next_due, reads_failed
 from dncsync.sync.requests import STRENGTH, Intake
 from dncsync.sync.topology import SystemFacts
+from dncsync.sync.writing import Batch, begin_write, end_write
 
 log = logging.getLogger(__name__)
 

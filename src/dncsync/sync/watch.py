@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dncsync.ledger.writer import Tx
 from dncsync.sync import findings
-from dncsync.sync.deliveries import SECOND
+from dncsync.sync.patience import SECOND
 
 NONCE_KEPT = 86_400
 """Seconds; far longer than any vendor's signature is fresh."""

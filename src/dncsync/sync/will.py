@@ -131,3 +131,8 @@ def chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
 def marks(values: Sequence[object]) -> str:
     """`?,?,?` for an `IN (...)`."""
     return ",".join("?" * len(values))
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Without repetitions, in order."""
+    return list(dict.fromkeys(values))

@@ -22,10 +22,10 @@ from dncsync.ledger.writer import DirectWriter
 from dncsync.model import Channel, Flag, Holding, Role
 from dncsync.policy import Policies
 from dncsync.sync import findings
-from dncsync.sync.deliveries import begin_write, end_write
 from dncsync.sync.observe import observe
 from dncsync.sync.requests import Intake
 from dncsync.sync.topology import SystemFacts, Topology
+from dncsync.sync.writing import begin_write, end_write
 
 BLOCKED = "+13125550199"
 FREE = "+12125550123"

@@ -15,11 +15,11 @@ from dncsync.ledger.sqlite import connect_reader
 from dncsync.ledger.writer import DirectWriter, Tx
 from dncsync.model import Channel, Flag, Holding, Role
 from dncsync.policy import Policies
-from dncsync.sync.deliveries import begin_write, end_write
 from dncsync.sync.observe import observe
 from dncsync.sync.plan import Compared, Kind, compare
 from dncsync.sync.requests import Intake, Reversal
 from dncsync.sync.topology import SystemFacts, Topology
+from dncsync.sync.writing import begin_write, end_write
 
 AT = 1_790_000_000_000_000
 NUMBERS = [f"+1312555{i:04d}" for i in range(100, 108)]
