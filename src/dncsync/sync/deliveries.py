@@ -34,9 +34,20 @@ class Goals:
 
 
 def settle_numbers(
-    tx: Tx, at: int, topology: Topology, goals: Goals, numbers: Iterable[str], *, backfill: bool = False
+    tx: Tx,
+    at: int,
+    topology: Topology,
+    goals: Goals,
+    numbers: Iterable[str],
+    *,
+    backfill: bool = False,
+    found_in: SystemFacts | None = None,
 ) -> None:
-    """Compares the ledger's will for these numbers with every holding that has them, in every system."""
+    """Compares the ledger's will for these numbers with every holding that has them, in every system.
+
+    `found_in`: the system that was being read when they were found. They are not searched for there: its
+    first full read brings its other records, and a search each would use up the vendor's lowest limit.
+    """
     numbers = unique(numbers)
     work: dict[str, dict[str, str]] = {}
     for chunk in chunks(numbers):
@@ -49,7 +60,8 @@ def settle_numbers(
                 work.setdefault(system, {})[key] = number
     for facts in topology.values():
         if not facts.by_number:
-            if not backfill and not _listed(tx, facts.name):
+            listing = found_in is not None and facts.name == found_in.name and facts.capabilities.can_list
+            if not (backfill or listing or _listed(tx, facts.name)):
                 look(tx, at, facts.name, [FIND + number for number in numbers])
             continue
         entries = [(number, facts.name, key) for number in numbers for key in facts.keys_for(number)]

@@ -428,3 +428,17 @@ def test_catching_up_twice_opens_nothing_twice(known: World) -> None:
     known.catch_up()
 
     assert known.events() == before
+
+
+def test_what_a_first_full_read_finds_is_not_searched_for_in_the_same_system(make_world: Make) -> None:
+    """Each search is a call at the vendor's lowest limit; the reading under way finds the other records."""
+    world = make_world(without=("dialer", "sms"))
+    for key in range(10, 16):
+        world.crm.put(str(key), f"+1312555{key}00")
+        world.crm.person(str(key), SET, VOICE)
+    world.crm.put("16", "+13125551000")
+    world.settle()
+
+    assert "find" not in world.crm.ops()
+    assert len(world.requests()) == 6
+    assert world.crm.flag("16") is SET, "another record of one of these numbers"
