@@ -56,6 +56,8 @@ ANSWERS_EVERY = 60
 """Seconds between two comparisons of what answers look like."""
 CANARY_EVERY = 5
 """Seconds between two steps of a canary run."""
+LONG = "long"
+"""Jobs that may take minutes."""
 WATCH_EVERY = 30
 """Seconds between looks at the clocks of open deliveries."""
 ERROR_PAUSE = 5.0
@@ -235,15 +237,16 @@ class Daemon:
     def _start_schedule(self, opening: contextlib.ExitStack) -> None:
         scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(2)},
+            # Alarms do not wait behind a look at millions of rows or a plan of thousands of changes.
+            executors={"default": ThreadPoolExecutor(2), LONG: ThreadPoolExecutor(2)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_job(self._in_ledger(watch.late), "interval", seconds=WATCH_EVERY)
-        scheduler.add_job(self._apply_plans, "interval", seconds=WATCH_EVERY)
+        scheduler.add_job(self._apply_plans, "interval", seconds=WATCH_EVERY, executor=LONG)
         scheduler.add_job(self._in_ledger(self._canary.step), "interval", seconds=CANARY_EVERY)
         scheduler.add_job(self._in_ledger(watch.sweep), "cron", hour=4, minute=17)
         patrol = Patrol(self.settings.ledger.path, self.writer, self.topology, self._clock)
-        scheduler.add_job(patrol.run, "interval", minutes=self.settings.drift.check_every)
+        scheduler.add_job(patrol.run, "interval", minutes=self.settings.drift.check_every, executor=LONG)
         scheduler.add_job(self._in_ledger(self._answers.check), "interval", seconds=ANSWERS_EVERY)
         scheduler.add_job(self._in_ledger(self._not_kept), "interval", seconds=WATCH_EVERY)
         self._watch_endings(scheduler)

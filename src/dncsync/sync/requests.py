@@ -29,7 +29,7 @@ from dncsync.sync.hearing import STRENGTH, read, storable
 from dncsync.sync.patience import SECOND
 from dncsync.sync.reversals import Ended, Refused, Reversal
 from dncsync.sync.topology import SystemFacts, Topology
-from dncsync.sync.will import chunks, marks
+from dncsync.sync.will import marks
 
 SMS_INBOUND = "sms-inbound"
 """Source of requests that were made by text; only those can START take back."""
@@ -383,19 +383,6 @@ class Intake:
         is blocked, or the same waits already."""
         policy = self.policies.on(from_micros(at).date()).fuses
         return reversals.reverse(tx, at, reversal, self.topology, self.goals, policy)
-
-    # --- catching up ----------------------------------------------------------------------------------
-
-    def catch_up(self, tx: Tx, at: int, after: str, limit: int = 500) -> str | None:
-        """Settles the next numbers past `after` (E.164, "" to begin) that were ever blocked: for a system
-        that is new, and for what was recorded while no daemon ran. Returns where to go on; None: all done."""
-        rows = tx.execute(
-            "SELECT DISTINCT number FROM blocks WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
-        ).fetchall()
-        found = [row[0] for row in rows]
-        for chunk in chunks(found):
-            self.settle(tx, at, chunk, backfill=True)
-        return found[-1] if len(found) == limit else None
 
 
 __all__ = ["SMS_INBOUND", "STRENGTH", "Ask", "Ended", "How", "Intake", "Refused", "Reversal", "read"]

@@ -29,7 +29,7 @@ from dncsync.redaction import Redactor
 LARGEST_BODY: Final = 1_048_576
 """Bytes; a longer body gets 413. The vendors' own largest is far below."""
 SHORT_BODY: Final = 4096
-"""Bytes."""
+"""Bytes; a body up to here is checked on the event loop, a longer one on a worker thread."""
 BODY_TIMEOUT: Final = 10.0
 """Seconds for the whole body to arrive, else 408."""
 ANSWER_TIMEOUT: Final = 10.0
@@ -69,8 +69,9 @@ def create_app(
 ) -> Starlette:
     """The listener: `/hooks/{system}` and below it, `/healthz`, `/readyz`, `/metrics`.
 
-    `handle(system, request)` is called on a worker thread. Its future resolves after the commit; it may raise
-    `UnknownSystem` or `WebhookRefused`, or its future may. `ready()`: whether the ledger can be written.
+    `handle(system, request)` must not wait for anything: it is called on the event loop for a short body, on
+    a worker thread for a long one. Its future resolves after the commit; it may raise `UnknownSystem` or
+    `WebhookRefused`, or its future may. `ready()`: whether the ledger can be written.
     `public_url`: what vendors call and sign, without a slash at the end; no header of a call changes it.
     `redactor`: applied to the reasons of refusals, which strangers read. One application per registry.
     """
