@@ -1,7 +1,8 @@
-"""The one HTTP door: every call to a vendor, SDKs included, goes through one httpx client per system.
+"""The one HTTP door: every call to a vendor, SDKs included, goes through one httpx transport per system.
 
 Here live timeouts, the call budget, short retries, the outbound host allow-list, the recording of headers,
 and the shared kinds of failure. Nothing is logged here but method, host, path shape, status and duration.
+A transport and no client: redirects are not followed and cookies not kept, and no opt-out waits for either.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+log = logging.getLogger(__name__)
+
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST_WAIT = 5.0
 """Seconds that a call may wait inside itself, for budget or Retry-After; longer waits go to the delivery."""
@@ -41,6 +44,8 @@ LONGEST_HOLD = 900.0
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a vendor that asks for more (or for `1e999`) is asked again after a day."""
 DEFAULT_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_HEADERS = {"accept": "*/*", "accept-encoding": "gzip, deflate", "user-agent": "dncsync"}
+"""Of every call, where the caller gives no others."""
 
 # The URL is not repeated: it may name people.
 _UNREADABLE_URL = Failure(FailureKind.REJECTED, "the URL cannot be read")
@@ -120,11 +125,9 @@ class HttpDoor:
         self._on_response = on_response
         self._hold_on_429 = hold_on_429
         self._sampler = Sampler(self.clock, answers)
-        self._client = httpx.Client(
-            timeout=timeout,
-            transport=transport,
+        self._timeout = timeout
+        self._transport = transport or httpx.HTTPTransport(
             trust_env=False,
-            follow_redirects=False,
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30),
         )
 
@@ -162,11 +165,11 @@ class HttpDoor:
             url,
             auth,
             params=params,
-            headers=dict(headers) if headers else None,
+            headers=headers,
             content=content,
             data=data,
             json=json,
-            timeout=timeout if timeout is not None else httpx.USE_CLIENT_DEFAULT,
+            timeout=timeout,
         )
         return self._send(request)
 
@@ -193,7 +196,7 @@ class HttpDoor:
 
     def close(self) -> None:
         """Closes all connections."""
-        self._client.close()
+        self._transport.close()
 
     # --- SDKs (imported only by those that have one) -------------------------------------------------
 
@@ -211,9 +214,27 @@ class HttpDoor:
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _build(self, method: str, url: str, auth: tuple[str, str] | None, **options: Any) -> httpx.Request:
+    def _build(
+        self,
+        method: str,
+        url: str,
+        auth: tuple[str, str] | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | httpx.Timeout | None = None,
+        **options: Any,
+    ) -> httpx.Request:
+        given = dict(headers or {})
+        names = set(map(str.lower, given))
+        patience = self._timeout if timeout is None else httpx.Timeout(timeout)
         try:
-            request = self._client.build_request(method, self._target(url), **options)
+            request = httpx.Request(
+                method,
+                self._target(url),
+                headers={**{name: value for name, value in _HEADERS.items() if name not in names}, **given},
+                extensions={"timeout": patience.as_dict()},
+                **options,
+            )
         except httpx.InvalidURL:
             raise VendorError(_UNREADABLE_URL) from None
         return request if auth is None else next(httpx.BasicAuth(*auth).sync_auth_flow(request))
@@ -253,7 +274,11 @@ class HttpDoor:
         self._wait_for_budget(request)
         started = self.clock.monotonic()
         try:
-            response = self._client.send(request, stream=stream)
+            response = self._transport.handle_request(request)
+            response.request = request
+            if not stream:
+                with closing(response):
+                    response.read()
         except httpx.RequestError as error:
             self._record(request, None, started)
             raise VendorError(_network_failure(request, error)) from None
@@ -280,11 +305,13 @@ class HttpDoor:
     def _record(
         self, request: httpx.Request, response: httpx.Response | None, started: float, *, read: bool = False
     ) -> None:
+        route = request.url.host + path_shape(request.url.path)
+        seconds = self.clock.monotonic() - started
+        said = response.status_code if response is not None else "no answer"
+        log.debug("%s %s: %s in %.3f s", request.method, route, said, seconds)
         if self._observe is None:
             return
         headers = response.headers if response is not None else httpx.Headers()
-        route = request.url.host + path_shape(request.url.path)
-        seconds = self.clock.monotonic() - started
         looked = None
         if response is not None and read:
             looked = self._sampler.look(f"{request.method} {route}", response)

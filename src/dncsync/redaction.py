@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Set
 from datetime import date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -27,6 +28,10 @@ LONGEST_TEXT: Final = 16_384
 """Characters of one value that are shown; the rest is cut off, after redaction."""
 DEEPEST: Final = 8
 """Levels of nested values that are walked; below that a value is shown as its repr, redacted as text."""
+SHORT_TEXT: Final = 32
+"""Characters. Texts up to here, most of them names of keys and systems, are remembered as they were shown."""
+REMEMBERED: Final = 512
+"""So many of them."""
 
 # Shapes of credentials that reach us at run time (session ids, tokens in a vendor's error text) or are
 # pasted where they do not belong. Each names the part that is hidden as `secret`.
@@ -88,9 +93,13 @@ class Redactor:
             spelled |= _spellings(secret)
         longest_first = sorted(spelled, key=lambda s: (-len(s), s))
         self._known = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._short = lru_cache(REMEMBERED)(self._redacted)
 
     def text(self, text: str) -> str:
         """The text without secrets and with numbers masked."""
+        return self._short(text) if len(text) <= SHORT_TEXT else self._redacted(text)
+
+    def _redacted(self, text: str) -> str:
         text = self.without_secrets(text)
         plain = _ESCAPED.sub(_unescaped, text)
         if plain != text:

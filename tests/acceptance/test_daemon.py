@@ -565,7 +565,7 @@ def test_the_log_of_a_busy_daemon_has_no_number_and_no_secret(tmp_path: Path) ->
         "webhook",
         "unauthorised",
         "rejected" if "rejected" in text else "warning",
-        '"logger":"httpx"',
+        '"logger":"dncsync.http"',
     ):
         assert word in text, f"{word!r} is not there: the log of a daemon that was not busy proves nothing"
     down = [record for record in map(json.loads, text.splitlines()) if record["event"] == "system is down"]

@@ -211,14 +211,16 @@ def test_what_is_recorded_names_nobody(
     assert "secret" not in everything
 
 
-def test_httpx_itself_logs_no_url(
+def test_a_call_is_logged_by_its_shape_and_nobody_logs_its_url(
     door: HttpDoor, wire: respx.MockRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """httpx logs each URL at INFO: VICIdial's has the password in it."""
+    """httpx and httpcore log URLs and headers: VICIdial's URL has the password in it."""
     wire.get(url__startswith=API).respond(200)
     with caplog.at_level(logging.DEBUG):
-        door.request("GET", f"{API}/x?pass=secret&phone={NUMBER}")
-    assert caplog.text == ""
+        door.request("GET", f"{API}/x/{NUMBER}?pass=secret&phone={NUMBER}")
+    (record,) = caplog.records
+    assert record.name == "dncsync.http"
+    assert record.getMessage() == "GET api.acme.example/x/*: 200 in 0.000 s"
 
 
 def test_a_call_without_an_answer_is_recorded_too(

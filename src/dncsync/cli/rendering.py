@@ -154,12 +154,18 @@ def history(e164: str, events: Sequence[Mapping[str, Any]]) -> None:
     for event in events:
         head = Text(f"{event['seq']:>7}  {clock(event['at'])}  ")
         head.append(event["kind"], "bold")
-        head.append(printable("".join(f"  {event[k]}" for k in ("system", "actor") if event[k])), "cyan")
+        systems = event["system"] or _systems(event["payload"])
+        head.append(printable("".join(f"  {who}" for who in (systems, event["actor"]) if who)), "cyan")
         out.print(head)
         what = printable(_said(event["payload"]))
         what = what if len(what) <= LONGEST_WHAT else what[: LONGEST_WHAT - 3] + "..."
         if what:
             out.print(Padding(Text(what, "dim"), (0, 0, 0, 9)))
+
+
+def _systems(payload: Mapping[str, Any]) -> str:
+    """Those of an event that concerns several systems."""
+    return ", ".join(dict.fromkeys(d["system"] for d in payload.get("deliveries", ())))
 
 
 def _said(value: Any, key: str = "") -> str:

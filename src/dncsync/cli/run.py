@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ def run(*, common: Common = NOTHING) -> int:
         signal.signal(number, lambda *_: stop.set())
     daemon = Daemon(settings)
     daemon.start()
+    gc.collect()
+    gc.freeze()  # what starting made stays, and full collections need not walk it while an opt-out waits
     if common.json and daemon.server is not None:
         print_json({"listening": daemon.server.url})
         sys.stdout.flush()

@@ -113,14 +113,20 @@ def append(conn: Connection, after: Head, events: Iterable[NewEvent]) -> Head:
     """
     stream = iter(events)
     while batch := list(islice(stream, _CHUNK)):
-        after = _append_chunk(conn, after, batch)
+        rows = _append_chunk(conn, after, batch)
+        after = Head(rows[-1][0], rows[-1][-1])
     return after
 
 
-def _append_chunk(conn: Connection, after: Head, events: Sequence[NewEvent]) -> Head:
+def record(conn: Connection, after: Head, events: Sequence[NewEvent]) -> list[Event]:
+    """`append`, and the events as anybody will read them: made of the very rows that were stored."""
+    return [_event(row) for row in _append_chunk(conn, after, events)]
+
+
+def _append_chunk(conn: Connection, after: Head, events: Sequence[NewEvent]) -> list[tuple[Any, ...]]:
     link = chain.link
     seq, prev = after
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for event in events:
         seq += 1
         payload = event.canonical_payload()
@@ -140,7 +146,7 @@ def _append_chunk(conn: Connection, after: Head, events: Sequence[NewEvent]) -> 
                 [(sealed.hash, seq, sealed.salt, sealed.body) for sealed in event.private],
             )
     conn.executemany(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
-    return Head(seq, prev)
+    return rows
 
 
 def iterate(conn: Connection, after: int = 0) -> Iterator[Event]:

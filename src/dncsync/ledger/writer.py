@@ -71,11 +71,13 @@ class Tx:
             self.head = events.append(self.conn, self.head, new)
         return list(range(first, self.head.seq + 1))
 
-    def record(self, new: Iterable[NewEvent]) -> list[Event]:
-        """Appends events and reads them back, so that a projection sees now what a rebuild will see later."""
-        before = self.head.seq
-        self.append(new)
-        return list(events.iterate(self.conn, before))
+    def record(self, new: Sequence[NewEvent]) -> list[Event]:
+        """Appends events and returns them as stored: a projection sees now what a rebuild will see later."""
+        with self._whole():
+            recorded = events.record(self.conn, self.head, new)
+        if recorded:
+            self.head = Head(recorded[-1].seq, recorded[-1].hash)
+        return recorded
 
     def purge(self, digest: bytes, *, at: int, reason: str, actor: str | None = None) -> None:
         """Erases personal data (see `events.purge`); `at` is in microseconds. Raises `KeyError`."""
@@ -261,13 +263,14 @@ class _Transactions:
             self._head = head
         except BaseException as error:  # whatever it was, every caller gets an answer and the thread goes on
             self._abandon(jobs, error)
-        for job in jobs:
-            job.answer()
+        # Before the answers: what is handed over here goes out to vendors, and callers compete with it.
         for callback in (callback for job in jobs for callback in job.after):
             try:
                 callback()
             except Exception:
                 log.exception("a callback failed after its commit; the commit stands")
+        for job in jobs:
+            job.answer()
 
     def _run(self, job: _Job[Any], head: Head) -> Head:
         """One caller in its savepoint; returns the head it leaves."""

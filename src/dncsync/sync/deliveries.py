@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dncsync.ledger.events import NewEvent
@@ -16,8 +17,10 @@ from dncsync.sync.handover import Handover
 from dncsync.sync.patience import SECOND
 from dncsync.sync.topology import SystemFacts, Topology
 from dncsync.sync.will import anything_held, chunks, desired, marks, unique, waits
-from dncsync.sync.writing import Batch, begin_write
+from dncsync.sync.writing import Batch, batch_of, note_sent
 
+UNDER_WAY = "state IN ('sent', 'accepted') AND want IN ('set', 'clear') AND backfill IN (0, 1)"
+"""SQL: deliveries that were sent; each column of `deliveries_due`, so that their times are found by it."""
 FIND = "?"
 """A look whose key begins so asks for the records of a number, where no snapshot has found them yet."""
 
@@ -41,12 +44,13 @@ def settle_numbers(
     numbers: Iterable[str],
     *,
     backfill: bool = False,
-    found_in: SystemFacts | None = None,
+    origin: SystemFacts | None = None,
 ) -> None:
     """Compares the ledger's will for these numbers with every holding that has them, in every system.
 
-    `found_in`: the system that was being read when they were found. They are not searched for there: its
-    first full read brings its other records, and a search each would use up the vendor's lowest limit.
+    `origin`: the system in which they were read or said. They are not searched for there: its first full
+    read brings its other records, and a search each would use up the vendor's lowest limit. And it knows
+    already, so the others are told first.
     """
     numbers = unique(numbers)
     work: dict[str, dict[str, str]] = {}
@@ -60,7 +64,7 @@ def settle_numbers(
                 work.setdefault(system, {})[key] = number
     for facts in topology.values():
         if not facts.by_number:
-            listing = found_in is not None and facts.name == found_in.name and facts.capabilities.can_list
+            listing = origin is not None and facts.name == origin.name and facts.capabilities.can_list
             if not (backfill or listing or _listed(tx, facts.name)):
                 look(tx, at, facts.name, [FIND + number for number in numbers])
             continue
@@ -72,8 +76,10 @@ def settle_numbers(
             [(facts.name, key, at) for _, _, key in entries],
         )
         work.setdefault(facts.name, {}).update({key: number for number, _, key in entries})
+    opening = _Opening(tx, at, topology, goals, backfill)
     for system, keys in work.items():
-        settle(tx, at, topology, goals, topology[system], keys, backfill=backfill)
+        opening.compare(topology[system], keys)
+    opening.record(after=origin)
 
 
 def settle(
@@ -88,42 +94,66 @@ def settle(
 ) -> None:
     """Opens what is due for these holdings and closes what is not wanted any more. `keys`: key -> the number
     on whose account, where one is known."""
-    opened: list[dict[str, Any]] = []
-    superseded: list[int] = []
-    held = anything_held(tx)
-    next_id = tx.execute("SELECT ifnull(max(id), 0) + 1 FROM deliveries").fetchone()[0]
-    for key, number in keys.items():
-        row = tx.execute(
-            "SELECT gone, base_voice, base_sms, written_voice, written_sms, told_voice, told_sms "
-            "FROM holdings WHERE system = ? AND key = ?",
-            (facts.name, key),
-        ).fetchone()
-        if row is None:
-            continue
-        for channel in sorted(facts.capabilities.channels):
-            column = 1 if channel is Channel.VOICE else 2
-            base, written, told = (_flag(row[column + i]) for i in (0, 2, 4))
-            nowhere = base is Flag.ABSENT or (row[0] and not facts.by_number)
-            want = desired(tx, facts, key, channel)
-            open_row = tx.execute(
-                "SELECT id, want, sent_at FROM deliveries WHERE system = ? AND key = ? AND channel = ? "
-                "AND open = 1",
-                (facts.name, key, channel),
+    opening = _Opening(tx, at, topology, goals, backfill)
+    opening.compare(facts, keys)
+    opening.record()
+
+
+class _Opening:
+    """The deliveries that one change of the ledger makes due, in all systems, recorded in one event."""
+
+    def __init__(self, tx: Tx, at: int, topology: Topology, goals: Goals, backfill: bool) -> None:
+        self._tx = tx
+        self._at = at
+        self._topology = topology
+        self._goals = goals
+        self._backfill = backfill
+        self._held = anything_held(tx)
+        self._next_id = tx.execute("SELECT ifnull(max(id), 0) + 1 FROM deliveries").fetchone()[0]
+        self._opened: list[dict[str, Any]] = []
+        self._superseded: list[int] = []
+        self._causes: dict[tuple[str, Channel], str | None] = {}
+
+    def compare(self, facts: SystemFacts, keys: Mapping[str, str | None]) -> None:
+        """Finds what is due for these holdings of one system."""
+        for key, number in keys.items():
+            row = self._tx.execute(
+                "SELECT gone, base_voice, base_sms, written_voice, written_sms, told_voice, told_sms "
+                "FROM holdings WHERE system = ? AND key = ?",
+                (facts.name, key),
             ).fetchone()
-            if open_row is not None and (open_row[1] != want or nowhere):
-                superseded.append(open_row[0])
-                if open_row[2] is not None:
-                    look(tx, at, facts.name, [key])  # what was sent may have landed, or may yet
-                open_row = None
-            if open_row is not None or nowhere:
+            if row is None:
                 continue
-            if not _due(facts, want, base, written, told):
-                continue
-            if held and want is Flag.SET and waits(tx, facts, key, channel):
-                continue  # law 9: it stands here, and spreads when its fuse is approved
-            if want is Flag.CLEAR and not facts.capabilities.can_clear:
-                if canary_marks.is_canary(tx, number):
-                    continue  # a run says so itself, each time
+            for channel in sorted(facts.capabilities.channels):
+                column = 1 if channel is Channel.VOICE else 2
+                base, written, told = (_flag(row[column + i]) for i in (0, 2, 4))
+                nowhere = base is Flag.ABSENT or bool(row[0] and not facts.by_number)
+                want = desired(self._tx, facts, key, channel)
+                if not self._stands(facts, key, channel, want, nowhere) and _due(
+                    facts, want, base, written, told
+                ):
+                    self._open(facts, key, number, channel, want)
+
+    def _stands(self, facts: SystemFacts, key: str, channel: Channel, want: Flag, nowhere: bool) -> bool:
+        """Whether there is nothing to open: the same is open already, or there is nowhere to write it."""
+        row = self._tx.execute(
+            "SELECT id, want, sent_at FROM deliveries WHERE system = ? AND key = ? AND channel = ? "
+            "AND open = 1",
+            (facts.name, key, channel),
+        ).fetchone()
+        if row is not None and (row[1] != want or nowhere):
+            self._superseded.append(row[0])
+            if row[2] is not None:
+                look(self._tx, self._at, facts.name, [key])  # what was sent may have landed, or may yet
+            row = None
+        return row is not None or nowhere
+
+    def _open(self, facts: SystemFacts, key: str, number: str | None, channel: Channel, want: Flag) -> None:
+        tx, at = self._tx, self._at
+        if self._held and want is Flag.SET and waits(tx, facts, key, channel):
+            return  # law 9: it stands here, and spreads when its fuse is approved
+        if want is Flag.CLEAR and not facts.capabilities.can_clear:
+            if not canary_marks.is_canary(tx, number):  # a run says so itself, each time
                 findings.open_finding(
                     tx,
                     at,
@@ -133,43 +163,68 @@ def settle(
                     f"{facts.name} cannot take a block away by API; the consumer must do it there",
                     severity="info",
                 )
-                continue
-            opened.append(
-                {
-                    "id": next_id + len(opened),
-                    "system": facts.name,
-                    "key": key,
-                    "channel": channel,
-                    "want": want,
-                    "number": number,
-                    "request_id": _cause(tx, facts, key, number, channel) if want is Flag.SET else None,
-                    "backfill": backfill,
-                    "known_at": at,
-                    "due_at": at,
-                    "deadline": goals.deadline(at, facts.capabilities.role),
-                }
-            )
-    close(tx, at, superseded, "superseded")
-    if opened:
-        numbers = [d["number"] for d in opened if d["number"]]
-        record(
-            tx,
-            NewEvent(
-                "deliveries.opened", at, {"deliveries": opened}, system=facts.name, numbers=unique(numbers)
-            ),
+            return
+        self._opened.append(
+            {
+                "id": self._next_id + len(self._opened),
+                "system": facts.name,
+                "key": key,
+                "channel": channel,
+                "want": want,
+                "number": number,
+                "request_id": self._cause(facts, key, number, channel) if want is Flag.SET else None,
+                "backfill": self._backfill,
+                "known_at": at,
+                "due_at": at,
+                "deadline": self._goals.deadline(at, facts.capabilities.role),
+            }
         )
-        if not backfill:
-            _hand_over(tx, at, topology, facts)
-        tx.after_commit(lambda: topology.wake([facts.name]))
 
+    def _cause(self, facts: SystemFacts, key: str, number: str | None, channel: Channel) -> str | None:
+        found = None
+        if number is not None:
+            if (number, channel) not in self._causes:
+                self._causes[number, channel] = _blocking(self._tx, number, channel)
+            found = self._causes[number, channel]
+        return found or _asking(self._tx, facts.name, key)
 
-def _hand_over(tx: Tx, at: int, topology: Topology, facts: SystemFacts) -> None:
-    handover: Handover[Batch] | None = topology.handovers.get(facts.name)
-    if handover is None or not handover.claim():
-        return
-    batch = begin_write(tx, at, facts, Flag.SET, backfill=False)
-    if batch is not None:
-        tx.after_commit(lambda: handover.give(batch))
+    def record(self, *, after: SystemFacts | None = None) -> None:
+        """Records what was found, and hands it to the loops that wait. `after`: a system that knows already;
+        its loop comes to it in its own time."""
+        tx, at = self._tx, self._at
+        close(tx, at, self._superseded, "superseded")
+        if not self._opened:
+            return
+        systems = unique([d["system"] for d in self._opened])
+        only = systems[0] if len(systems) == 1 else None
+        numbers = unique([d["number"] for d in self._opened if d["number"]])
+        payload = {"deliveries": self._opened}
+        record(tx, NewEvent("deliveries.opened", at, payload, system=only, numbers=numbers))
+        if not self._backfill:
+            at_once = [s for s in systems if after is None or s != after.name]
+            self._hand_over({name: handover for name in at_once if (handover := self._waiting(name))})
+        tx.after_commit(lambda: self._topology.wake(systems))
+
+    def _waiting(self, system: str) -> Handover[Batch] | None:
+        if not any(d["system"] == system and d["want"] is Flag.SET for d in self._opened):
+            return None
+        handover: Handover[Batch] | None = self._topology.handovers.get(system)
+        return handover if handover is not None and handover.claim() else None
+
+    def _hand_over(self, waiting: Mapping[str, Handover[Batch]]) -> None:
+        batches = []
+        for name, handover in waiting.items():
+            facts = self._topology[name]
+            rows = [
+                (d["id"], d["key"], d["channel"], 0, d["request_id"])
+                for d in self._opened
+                if d["system"] == name and d["want"] is Flag.SET
+            ]
+            batch = batch_of(self._tx, facts, Flag.SET, rows)
+            batches.append((facts, batch))
+            self._tx.after_commit(partial(handover.give, batch))
+        if batches:
+            note_sent(self._tx, self._at, batches)
 
 
 def _listed(tx: Tx, system: str) -> bool:
@@ -184,20 +239,23 @@ def _due(facts: SystemFacts, want: Flag, base: Flag | None, written: Flag | None
     return must_write(base, want, readable=readable, told=told)
 
 
-def _cause(tx: Tx, facts: SystemFacts, key: str, number: str | None, channel: Channel) -> str | None:
-    if number is not None:
-        row = tx.execute(
-            "SELECT request_id FROM blocks WHERE number = ? AND channel = ? AND ended_seq IS NULL "
-            # One that waits for approval is nobody's reason to write.
-            "ORDER BY EXISTS (SELECT 1 FROM held w WHERE w.number = blocks.number AND w.request_id = "
-            "blocks.request_id AND w.released_seq IS NULL), since_seq DESC LIMIT 1",
-            (number, channel),
-        ).fetchone()
-        if row:
-            return str(row[0])
+def _blocking(tx: Tx, number: str, channel: Channel) -> str | None:
+    """The newest request that blocks the number."""
+    row = tx.execute(
+        "SELECT request_id FROM blocks WHERE number = ? AND channel = ? AND ended_seq IS NULL "
+        # One that waits for approval is nobody's reason to write.
+        "ORDER BY EXISTS (SELECT 1 FROM held w WHERE w.number = blocks.number AND w.request_id = "
+        "blocks.request_id AND w.released_seq IS NULL), since_seq DESC LIMIT 1",
+        (number, channel),
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def _asking(tx: Tx, system: str, key: str) -> str | None:
+    """A request that was made on the record itself."""
     row = tx.execute(
         "SELECT id FROM requests WHERE record_system = ? AND record_key = ? AND ended_seq IS NULL LIMIT 1",
-        (facts.name, key),
+        (system, key),
     ).fetchone()
     return str(row[0]) if row else None
 
@@ -242,12 +300,13 @@ class Pending:
 
 def pending(tx: Tx, at: int, system: str) -> Pending:
     """A cheap look before a turn, so that a quiet turn costs one statement."""
-    due = "SELECT 1 FROM deliveries WHERE system = :s AND open = 1 AND due_at <= :at AND state"
+    due = "SELECT 1 FROM deliveries WHERE system = :s AND open = 1 AND due_at <= :at AND"
     row = tx.execute(
-        f"SELECT EXISTS ({due} = 'due' AND want = 'set' AND backfill = 0), "  # noqa: S608
-        f"EXISTS ({due} = 'due' AND want = 'clear'), "
-        f"EXISTS ({due} = 'due' AND want = 'set' AND backfill = 1), "
-        f"EXISTS ({due} IN ('sent', 'accepted')) OR "
+        # Every column of the index is named, or a backlog of hundreds of thousands is walked each turn.
+        f"SELECT EXISTS ({due} state = 'due' AND want = 'set' AND backfill = 0), "  # noqa: S608
+        f"EXISTS ({due} state = 'due' AND want = 'clear' AND backfill IN (0, 1)), "
+        f"EXISTS ({due} state = 'due' AND want = 'set' AND backfill = 1), "
+        f"EXISTS ({due} {UNDER_WAY}) OR "
         "EXISTS (SELECT 1 FROM looks WHERE system = :s AND due_at <= :at)",
         {"s": system, "at": at},
     ).fetchone()

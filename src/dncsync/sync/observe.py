@@ -199,7 +199,7 @@ def _accept(
         touched |= intake.cover(tx, at, facts.name, covers, how=how)
     work.fields.heal(tx, at, facts)
     if touched:
-        settle_numbers(tx, at, intake.topology, intake.goals, touched, backfill=backfill, found_in=facts)
+        settle_numbers(tx, at, intake.topology, intake.goals, touched, backfill=backfill, origin=facts)
     if work.settle:
         settle(tx, at, intake.topology, intake.goals, facts, work.settle, backfill=backfill)
 

@@ -228,9 +228,17 @@ class Intake:
         self.settle(tx, at, self.record(tx, at, None, [ask], actor=actor))
         return f"R{seq}"
 
-    def settle(self, tx: Tx, at: int, touched: Iterable[str], *, backfill: bool = False) -> None:
-        """Opens and closes the deliveries that these numbers now need."""
-        settle_numbers(tx, at, self.topology, self.goals, touched, backfill=backfill)
+    def settle(
+        self,
+        tx: Tx,
+        at: int,
+        touched: Iterable[str],
+        *,
+        backfill: bool = False,
+        origin: SystemFacts | None = None,
+    ) -> None:
+        """Opens and closes the deliveries that these numbers now need (see `settle_numbers`)."""
+        settle_numbers(tx, at, self.topology, self.goals, touched, backfill=backfill, origin=origin)
 
     # --- statements -----------------------------------------------------------------------------------
 
@@ -285,7 +293,7 @@ class Intake:
             provisional=provisional,
         )
         seq = tx.head.seq + 1
-        self.settle(tx, at, self.record(tx, at, facts.name, [ask]))
+        self.settle(tx, at, self.record(tx, at, facts.name, [ask]), origin=facts)
         if provisional:
             findings.open_finding(
                 tx,

@@ -38,7 +38,8 @@ def begin_write(
     extra = f" AND key IN ({marks(only)})" if only is not None else ""
     rows = tx.execute(
         "SELECT id, key, channel, attempts, request_id FROM deliveries WHERE system = ? AND open = 1 "  # noqa: S608
-        f"AND state = 'due' AND want = ? AND backfill = ? AND due_at <= ?{extra} "
+        # The plus keeps this on the index that is in this order: a whole backlog is not sorted for a batch.
+        f"AND state = 'due' AND want = ? AND backfill = ? AND +due_at <= ?{extra} "
         "ORDER BY deadline, id LIMIT ?",
         (
             facts.name,
@@ -51,26 +52,25 @@ def begin_write(
     ).fetchall()
     if not rows:
         return None
+    batch = batch_of(tx, facts, want, rows)
+    note_sent(tx, at, [(facts, batch)])
+    return batch
+
+
+def batch_of(
+    tx: Tx, facts: SystemFacts, want: Flag, rows: Sequence[tuple[int, str, str, int, str | None]]
+) -> Batch:
+    """Due deliveries as one call's changes, as many as one call takes. `rows`: id, key, channel, attempts so
+    far, and request of each."""
     # A batch is so many holdings, each with all its channels.
     keys = set(unique([row[1] for row in rows])[: facts.capabilities.write_batch])
-    rows = [row for row in rows if row[1] in keys]
-    by_key: dict[str, list[tuple[int, str, int, str | None]]] = {}
-    for delivery_id, key, channel, attempts, request_id in rows:
-        by_key.setdefault(key, []).append((delivery_id, channel, attempts, request_id))
-    ids = [row[0] for row in rows]
-    due_at = at + int(ANSWER_WITHIN * SECOND)
-    record(tx, NewEvent("deliveries.sent", at, {"ids": ids, "due_at": due_at}, system=facts.name))
-    for channel in facts.capabilities.channels:
-        tx.executemany(
-            # Also where the cache was lost: else what comes back would be taken for somebody's request.
-            f"INSERT INTO holdings (system, key, numbers, revision, gone, seen_at, written_{channel}) "  # noqa: S608
-            "VALUES (?, ?, '[]', '', 0, ?, ?) ON CONFLICT (system, key) DO UPDATE "
-            f"SET written_{channel} = excluded.written_{channel}",
-            [(facts.name, row[1], at, want) for row in rows if row[2] == channel],
-        )
+    by_key: dict[str, list[tuple[int, str, str | None]]] = {}
+    for delivery_id, key, channel, _, request_id in rows:
+        if key in keys:
+            by_key.setdefault(key, []).append((delivery_id, channel, request_id))
     changes = []
     for key, parts in by_key.items():
-        request_id = next((p[3] for p in parts if p[3]), None)
+        request_id = next((p[2] for p in parts if p[2]), None)
         source, asked = _evidence(tx, request_id)
         changes.append(
             Change(
@@ -84,8 +84,29 @@ def begin_write(
     return Batch(
         changes=tuple(changes),
         ids={key: tuple(p[0] for p in parts) for key, parts in by_key.items()},
-        attempts={row[0]: row[3] + 1 for row in rows},
+        attempts={row[0]: row[3] + 1 for row in rows if row[1] in keys},
     )
+
+
+def note_sent(tx: Tx, at: int, batches: Sequence[tuple[SystemFacts, Batch]]) -> None:
+    """Records that these are being sent, in one event: an opt-out goes to several systems at once."""
+    ids = [i for _, batch in batches for i in batch.attempts]
+    due_at = at + int(ANSWER_WITHIN * SECOND)
+    only = batches[0][0].name if len(batches) == 1 else None
+    record(tx, NewEvent("deliveries.sent", at, {"ids": ids, "due_at": due_at}, system=only))
+    for facts, batch in batches:
+        for channel in facts.capabilities.channels:
+            tx.executemany(
+                # Also where the cache was lost: else what comes back would be taken for somebody's request.
+                "INSERT INTO holdings (system, key, numbers, revision, gone, seen_at, "  # noqa: S608
+                f"written_{channel}) VALUES (?, ?, '[]', '', 0, ?, ?) ON CONFLICT (system, key) DO UPDATE "
+                f"SET written_{channel} = excluded.written_{channel}",
+                [
+                    (facts.name, change.key, at, change.wants[channel])
+                    for change in batch.changes
+                    if channel in change.wants
+                ],
+            )
 
 
 def _evidence(tx: Tx, request_id: str | None) -> tuple[str, datetime | None]:

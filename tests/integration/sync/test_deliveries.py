@@ -122,6 +122,23 @@ def test_a_batch_is_never_larger_than_the_vendor_takes(make_world: Make) -> None
     assert writes == [3, 3, 1]
 
 
+def test_idle_loops_are_handed_what_the_commit_made_known_but_not_that_of_whoever_said_it(
+    known: World,
+) -> None:
+    """The vendor that took the STOP knows it: the others are told first, each in its one commit."""
+    for loop in known.loops.values():
+        loop.turn()
+    before = known.events()
+    known.text(ANN)
+
+    sent = {d["system"]: d["sent_at"] is not None for d in known.deliveries()}
+    assert sent == {"crm": True, "dialer": True, "sms": False}
+    kinds = [kind for kind in known.kinds(before) if kind.startswith("deliveries.")]
+    assert kinds == ["deliveries.opened", "deliveries.sent"], "one event each, for all systems"
+    known.settle()
+    assert all(d["sent_at"] is not None for d in known.deliveries())
+
+
 def test_what_a_person_did_before_our_first_write_is_no_receipt_of_ours(known: World) -> None:
     """Law 4: verified means that we wrote it and read it afterwards; this delivery had nothing to do."""
     known.crm.calls_fail("write", UNREACHABLE, times=10)

@@ -178,8 +178,9 @@ def _done(tx: Tx, before: int, facts: SystemFacts, key: str) -> tuple[set[Any], 
                 asked |= {r["channel"]} if own else set()
         elif event.kind == "requests.covered":
             covered |= {number for _, number in body["covers"]}
-        elif event.kind == "deliveries.opened" and event.system == facts.name:
-            opened |= {(d["channel"], d["want"]) for d in body["deliveries"] if d["key"] == key}
+        elif event.kind == "deliveries.opened":
+            mine = [d for d in body["deliveries"] if (d["system"], d["key"]) == (facts.name, key)]
+            opened |= {(d["channel"], d["want"]) for d in mine}
     return asked, covered, {c for c, w in opened if w == "set"}, {c for c, w in opened if w == "clear"}
 
 
