@@ -36,6 +36,8 @@ SENSITIVE = "crm.objects.contacts."
 """Sensitive data has scopes of its own, whose names changed before (sheet 1.4); none of them is called more
 than needed."""
 _TEXT = ("string", "phone_number")
+# A single checkbox is an enumeration too, but its "true" gives no reason.
+_REASON = ("string", "enumeration/select", "enumeration/radio", "enumeration/checkbox")
 _WHERE = "Settings > Data Management > Properties > Contact properties"
 
 
@@ -78,6 +80,8 @@ def needs_of(settings: HubSpotSettings) -> tuple[Need, ...]:
     for option, types in (("source", ("string",)), ("request_id", ("string",)), ("date", ("date",))):
         if text := getattr(settings.companions, option):
             needs[text] = Need(text, types, option=f"companions.{option}")
+    if reason := settings.companions.reason:
+        needs[reason] = Need(reason, _REASON, writable=False, option="companions.reason")
     return tuple(needs.values())
 
 
@@ -172,8 +176,9 @@ def _missing(need: Need, archived: Json | None, present: Sequence[Json], wire: W
         )
     sensitive = wire.sensitive_definition(need.name)
     if sensitive is not None:
+        scopes = "crm.objects.contacts.sensitive.read" + (" and .write" if need.writable else "")
         mend = (
-            "grant the app crm.objects.contacts.sensitive.read and .write (names may end in .v2), "
+            f"grant the app {scopes} (names may end in .v2), "
             "or use a property that is not sensitive; sensitivity cannot be taken off a property"
         )
         seen = "sensitive data, left out of answers"

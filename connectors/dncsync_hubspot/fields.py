@@ -33,7 +33,10 @@ class Fields:
         self.phones = settings.phone_properties
         self.flag_names = tuple(dict.fromkeys(f.property for f in self.flags.values()))
         opted_in = [f.opted_in_property for f in self.flags.values() if f.opted_in_property]
-        self.asked = tuple(dict.fromkeys([*self.flag_names, *opted_in, *self.phones, MERGED_IDS]))
+        self._reason = settings.companions.reason or ""
+        """Where people say why they took a flag away; "": nowhere."""
+        reason = (self._reason,) if self._reason else ()
+        self.asked = tuple(dict.fromkeys([*self.flag_names, *opted_in, *self.phones, *reason, MERGED_IDS]))
         """What every read asks for."""
         self.watched = frozenset(self.asked) - {MERGED_IDS}
         """Properties whose webhooks matter."""
@@ -87,6 +90,7 @@ class Fields:
             numbers=tuple(value for name in self.phones if (value := (properties.get(name) or "").strip())),
             revision=" ".join(marks),
             provenance=provenance,
+            reason=(properties[self._reason] or "").strip() if self._reason in properties else None,
         )
 
     def provenance(self, entry: Mapping[str, Any]) -> Provenance:

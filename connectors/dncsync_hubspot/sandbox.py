@@ -35,7 +35,7 @@ from dncsync_hubspot import sandbox_answers as answers
 from dncsync_hubspot.sandbox_batches import Batches
 from dncsync_hubspot.sandbox_contacts import ContactCalls
 from dncsync_hubspot.sandbox_portal import FIRST_ID, Contact, Portal, Source, e164
-from dncsync_hubspot.sandbox_schema import Schema, checkbox, definition
+from dncsync_hubspot.sandbox_schema import COMPANIONS, REASON, Schema, checkbox, definition
 from dncsync_hubspot.sandbox_webhooks import Announcer
 
 READ, WRITE = "crm.objects.contacts.read", "crm.objects.contacts.write"
@@ -65,9 +65,8 @@ class HubSpotSandbox(Sandbox):
         if self.sms_property:
             self.schema.add(checkbox(self.sms_property))
         if options.get("companions"):
-            self.schema.add(definition("dnc_source", "string", "text"))
-            self.schema.add(definition("dnc_request_id", "string", "text"))
-            self.schema.add(definition("dnc_date", "date", "date"))
+            for one in COMPANIONS.values():
+                self.schema.add(definition(*one))
         self.portal = Portal(seed, contacts, self.clock, self.flag_property, options)
         self.announcer = Announcer(self, options)
         self.batches = Batches(self, options)
@@ -117,11 +116,7 @@ class HubSpotSandbox(Sandbox):
             "empty_properties": self.batches.empty,
         }
         if self.options.get("companions"):
-            config["companions"] = {
-                "source": "dnc_source",
-                "request_id": "dnc_request_id",
-                "date": "dnc_date",
-            }
+            config["companions"] = {option: name for option, (name, *_) in COMPANIONS.items()}
         return config, {"access_token": self.token, "client_secret": self.client_secret}
 
     def channels(self) -> dict[Channel, str]:
@@ -148,7 +143,7 @@ class HubSpotSandbox(Sandbox):
         return self._tick(number, "true", **how)
 
     def undo(self, number: str, **how: Any) -> str:
-        """Somebody takes the tick out."""
+        """Somebody takes the tick out; `reason`: what they write in the same save (option `companions`)."""
         return self._tick(number, "false", **how)
 
     def add_contact(self, numbers: Iterable[str], **fields: Any) -> str:
@@ -229,13 +224,15 @@ class HubSpotSandbox(Sandbox):
 
     def _tick(self, number: str, value: str, **how: Any) -> str:
         source = Source.by(str(how.get("by", "userId:28604240")))
-        name = self.channels()[Channel(how.get("channel", "voice"))]
+        values = {self.channels()[Channel(how.get("channel", "voice"))]: value}
+        if "reason" in how:
+            values[REASON] = str(how["reason"])
         with self.lock:
             holders = [int(how["key"])] if "key" in how else self.portal.holders(e164(number) or number)
             if not holders:
-                return str(self.create({"phone": number, name: value}, source).id)
+                return str(self.create({"phone": number, **values}, source).id)
             contact = self.living(holders[0])
-            self.change(contact, {name: value}, source)
+            self.change(contact, values, source)
             return str(contact.id)
 
     def living(self, contact_id: int) -> Contact:

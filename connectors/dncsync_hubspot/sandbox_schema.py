@@ -13,6 +13,14 @@ SEARCHABLE_PHONE = "hs_searchable_calculated_phone_number"
 SEARCHABLE_MOBILE = "hs_searchable_calculated_mobile_number"
 DEFAULT_PROPERTIES = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")
 YES_NO = {"true": "Yes", "false": "No"}
+REASON = "dnc_reason"
+COMPANIONS: Mapping[str, tuple[str, str, str]] = {
+    "source": ("dnc_source", "string", "text"),
+    "request_id": ("dnc_request_id", "string", "text"),
+    "date": ("dnc_date", "date", "date"),
+    "reason": (REASON, "string", "text"),
+}
+"""Under the option `companions`: key of the configuration -> the property's name, type and field type."""
 
 
 def definition(name: str, kind: str, field_type: str, label: str = "", **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import orjson
 
 from dncsync.testing.sandbox import OutgoingWebhook
 from dncsync_hubspot.sandbox_portal import Changed, Contact, Source
+from dncsync_hubspot.sandbox_schema import REASON
 from dncsync_hubspot.webhooks import signature_v1, signature_v3
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Announcer:
 
     def changed(self, changes: Sequence[Changed]) -> None:
         """`propertyChange` for each subscribed property: it carries the new value and no old one."""
-        subscribed = {*self._sandbox.channels().values(), "phone", "mobilephone"}
+        subscribed = {*self._sandbox.channels().values(), "phone", "mobilephone", REASON}
         self.send(
             [
                 self._made("propertyChange", one.contact, one.at, one.source)

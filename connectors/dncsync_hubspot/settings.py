@@ -69,13 +69,17 @@ class FlagProperty(BaseModel):
 
 
 class Companions(BaseModel):
-    """Optional properties that are written beside a flag, so that HubSpot's users see why."""
+    """Optional properties beside a flag: `source`, `request_id` and `date` are written with it, so that
+    HubSpot's users see why; `reason` is what they say themselves, and is only read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: PropertyName | None = Field(None, description="Text property: which system the request came from")
     request_id: PropertyName | None = Field(None, description="Text property: our request id (never words)")
     date: PropertyName | None = Field(None, description="Date property: the day of the request (UTC)")
+    reason: PropertyName | None = Field(
+        None, description="Text property in which people say why they took a flag away; read, never written"
+    )
 
 
 _VOICE = FlagProperty.model_validate({"property": "do_not_call"})

@@ -25,6 +25,9 @@ HISTORY: Mapping[str, tuple[str, str]] = {
 }
 """Field history objects (sheet 6.7). How a person account's history names its fields is not known."""
 
+TEXTS = ("string", "textarea", "picklist", "multipicklist", "combobox")
+"""Field types in which people can say why (sheet 13)."""
+
 _SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
@@ -73,6 +76,8 @@ class Kind:
     flags: Mapping[Channel, FlagField]
     phones: tuple[str, ...] | None
     """None: every phone field that we may see."""
+    reason: str = ""
+    """The field in which people say why they took a flag away; "": none is configured."""
 
     def key(self, record_id: str) -> str:
         """Our key of a record."""
@@ -82,7 +87,13 @@ class Kind:
 def kinds_of(settings: SalesforceSettings) -> tuple[Kind, ...]:
     """The configured kinds in a fixed order, person accounts included."""
     return tuple(
-        Kind(name, *SOBJECTS[name], settings.flag_fields(name), settings.phones.get(name))
+        Kind(
+            name,
+            *SOBJECTS[name],
+            settings.flag_fields(name),
+            settings.phones.get(name),
+            settings.reason_field(name),
+        )
         for name in SOBJECTS
         if name in settings.objects
     )
@@ -112,6 +123,9 @@ class Columns:
     """Columns that tell of a lead's conversion."""
     feed: tuple[str, ...]
     """Columns that only the change feed and reads by key need."""
+    reason: str = ""
+    """The column in which people say why, which only the change feed and reads by key need; "": none is
+    configured, or none that can be seen and holds text."""
 
     @classmethod
     def of(cls, kind: Kind, fields: Mapping[str, Row]) -> Columns:
@@ -137,6 +151,7 @@ class Columns:
             condition,
             tuple(name for name in ending if name in fields),
             ("SystemModstamp", "IsDeleted", *(("MasterRecordId",) if "MasterRecordId" in fields else ())),
+            kind.reason if fields.get(kind.reason, {}).get("type") in TEXTS else "",
         )
 
     @property
@@ -148,7 +163,7 @@ class Columns:
     @property
     def watching(self) -> str:
         """Columns of a read that also tells what became of a record, for SELECT in queryAll."""
-        return ", ".join((self.listing, *self.feed))
+        return ", ".join((self.listing, *self.feed, *((self.reason,) if self.reason else ())))
 
 
 @dataclass(slots=True)
@@ -190,7 +205,9 @@ class Reader:
             for channel, flag in flags.items()
             if flag is Flag.SET or (flag is Flag.CLEAR and not listed)
         }
-        return Holding(f"{kind.sobject}/{record_id}", flags, numbers, "", provenance, ended, became)
+        why = self.columns.reason
+        reason = _text(row[why]) if why in row and not listed else None
+        return Holding(f"{kind.sobject}/{record_id}", flags, numbers, "", provenance, ended, became, reason)
 
     def listed(self, rows: Iterable[Row]) -> tuple[Holding, ...]:
         """Holdings of a full read. The many rows whose one flag is clear take a short way.
@@ -286,6 +303,11 @@ class Reader:
             at=instant(row.get("LastModifiedDate")),
             ours=True if user and user == self.our_user else None,
         )
+
+
+def _text(value: Any) -> str:
+    """What people wrote; "" for anything but text."""
+    return value.strip() if isinstance(value, str) else ""
 
 
 def flag_of(value: Any, flag: FlagField, *, as_text: bool = False) -> Flag:

@@ -41,6 +41,7 @@ class SalesforceSandbox(Sandbox):
     - `lead_share` 0.1, `person_share` 0.1 (with `person_accounts=True`), `opted_out_share` 0.02,
       `shared_share` 0.01, `junk_share`, `extension_share` 0.005: the records to begin with
     - `sms_field`: API name of an SMS opt-out checkbox on contacts and leads, e.g. `SMSOptOut__c`
+    - `reason_field`: API name of a text field on contacts and leads, e.g. `DNC_Reason__c`
     - `auth`: `client-credentials` or `jwt`, what `settings()` gives; the org takes both
     - `visibility_delay` seconds, or (least, most): how late a change shows up in SystemModstamp queries
     - `search_lag` 900 s, `sosl_match` `digits` or `words`
@@ -81,6 +82,7 @@ class SalesforceSandbox(Sandbox):
             self.faults,
             persons=persons,
             sms_field=str(options.get("sms_field", "")),
+            reason_field=str(options.get("reason_field", "")),
             history=bool(options.get("history", True)),
         )
         shares = Shares(
@@ -119,6 +121,8 @@ class SalesforceSandbox(Sandbox):
         if self.schema.sms_field:
             sms = {"sms": {"field": self.schema.sms_field}}
             config["flags"] = {"Contact": sms, "Lead": sms}
+        if reason := self.schema.reason_field:
+            config["reasons"] = {"Contact": reason, "Lead": reason}
         if self.options.get("auth") == "jwt":
             config["username"] = self.username
             return config, {"private_key": self.private_key()}
@@ -142,7 +146,8 @@ class SalesforceSandbox(Sandbox):
             return self.people.opt_out(number, **how)
 
     def undo(self, number: str, **how: Any) -> str:
-        """A user (`by`) un-ticks the box of `channel` on the first record that has it ticked. Our key."""
+        """A user (`by`) un-ticks the box of `channel` on the first record that has it ticked, and writes the
+        `reason` in the same save (option `reason_field`). Our key."""
         with self.lock:
             return self.people.undo(number, **how)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dncsync_salesforce.sandbox_schema import PHONES, SandboxSchema
+from dncsync_salesforce.sandbox_schema import PHONES, SandboxSchema, shown_as
 from dncsync_salesforce.sandbox_store import Row, Store, guard, stamp_of
 
 REP = "0055g00000SaRep" + guard("0055g00000SaRep")
@@ -42,12 +42,15 @@ class People:
         self._store.update(sobject, row["Id"], {self._flag(sobject, channel): 1}, by)
         return f"{sobject}/{row['Id']}"
 
-    def undo(self, number: str, *, by: str = REP, channel: str = "voice") -> str:
+    def undo(self, number: str, *, by: str = REP, channel: str = "voice", reason: str = "") -> str:
         """See `SalesforceSandbox.undo`. Raises `LookupError` where nothing is ticked."""
+        if reason and not self._schema.reason_field:
+            raise LookupError("this org has no field for reasons (option reason_field)")
         for sobject, row in self._store.carriers(number):
             name = self._flag(sobject, channel)
             if row[name]:
-                self._store.update(sobject, row["Id"], {name: 0}, by)
+                said = {shown_as(sobject, self._schema.reason_field): reason} if reason else {}
+                self._store.update(sobject, row["Id"], {name: 0, **said}, by)
                 return f"{sobject}/{row['Id']}"
         raise LookupError("no record with this number is ticked")
 

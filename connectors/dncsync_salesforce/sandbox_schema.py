@@ -90,7 +90,12 @@ def _system(*more: FieldDef) -> list[FieldDef]:
     return [FieldDef(name, kind, updateable=False) for name, kind in names.items()] + list(more)
 
 
-def _fields(sobject: str, *, persons: bool, sms_field: str) -> dict[str, FieldDef]:
+def shown_as(sobject: str, contacts: str) -> str:
+    """A contact's or lead's custom field as that object has it; "" stays "" (sheet 3.1)."""
+    return contacts.removesuffix("__c") + "__pc" if contacts and sobject == "Account" else contacts
+
+
+def _fields(sobject: str, *, persons: bool, sms_field: str, reason_field: str) -> dict[str, FieldDef]:
     person_only = {name for name in PHONES["Account"] if name.startswith("Person")}
     fields = _system(
         *(FieldDef(n, "phone", n) for n in PHONES[sobject] if persons or n not in person_only),
@@ -101,8 +106,9 @@ def _fields(sobject: str, *, persons: bool, sms_field: str) -> dict[str, FieldDe
         prefix = "Person" if sobject == "Account" else ""
         fields += [FieldDef(f"{prefix}HasOptedOutOf{what}", "boolean") for what in ("Email", "Fax")]
         if sms_field:
-            name = sms_field if sobject != "Account" else sms_field.removesuffix("__c") + "__pc"
-            fields.append(FieldDef(name, "boolean", "SMS Opt Out", custom=True))
+            fields.append(FieldDef(shown_as(sobject, sms_field), "boolean", "SMS Opt Out", custom=True))
+        if reason_field:
+            fields.append(FieldDef(shown_as(sobject, reason_field), label="DNC Reason", custom=True))
     if sobject == "Account":
         fields.append(FieldDef("Name"))
         if persons:
@@ -146,11 +152,17 @@ def _helpers() -> dict[str, dict[str, FieldDef]]:
 class SandboxSchema:
     """All fields that exist, and what the integration user sees of them today."""
 
-    def __init__(self, faults: Faults, *, persons: bool, sms_field: str, history: bool) -> None:
+    def __init__(
+        self, faults: Faults, *, persons: bool, sms_field: str, reason_field: str, history: bool
+    ) -> None:
         self.persons = persons
         self.history = history
         self.sms_field = sms_field
-        self.fields = {name: _fields(name, persons=persons, sms_field=sms_field) for name in RECORDS}
+        self.reason_field = reason_field
+        self.fields = {
+            name: _fields(name, persons=persons, sms_field=sms_field, reason_field=reason_field)
+            for name in RECORDS
+        }
         """Of records, by object and name."""
         self.helpers = _helpers()
         self.hidden: set[tuple[str, str]] = set()
@@ -207,8 +219,8 @@ class SandboxSchema:
     def flags(self, sobject: str) -> tuple[str, ...]:
         """The opt-out checkboxes that exist on an object: voice, then SMS."""
         names = self.fields[sobject]
-        sms = self.sms_field if sobject != "Account" else self.sms_field.removesuffix("__c") + "__pc"
-        return tuple(name for name in (FLAG[sobject], sms) if name in names)
+        both = (FLAG[sobject], shown_as(sobject, self.sms_field))
+        return tuple(name for name in both if name in names)
 
     def _by_fault(self, kind: FaultKind) -> dict[tuple[str, str], dict[str, Any]]:
         """Places that a fault hits: `object` (default all) and `field` (default the Do Not Call checkbox)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dncsync_salesforce.sandbox_schema import PHONES, PREFIX, RECORDS, SandboxSchema
+from dncsync_salesforce.sandbox_schema import PHONES, PREFIX, RECORDS, SandboxSchema, shown_as
 from dncsync_salesforce.sandbox_seed import LOADER, Seeding
 
 Row = dict[str, Any]
@@ -126,9 +126,8 @@ class Store:
     def _mirror(self, contact_id: str, values: Mapping[str, Any], by: str) -> None:
         """A person account and its hidden contact are two views of one person (sheet 3.1)."""
         names = {"PersonDoNotCall": "DoNotCall", **{n: n.removeprefix("Person") for n in PHONES["Account"]}}
-        sms = self._schema.sms_field
-        if sms:
-            names[sms.removesuffix("__c") + "__pc"] = sms
+        custom = (self._schema.sms_field, self._schema.reason_field)
+        names |= {shown_as("Account", name): name for name in custom if name}
         mirrored = {names[n]: v for n, v in values.items() if n in names}
         self.update("Contact", contact_id, mirrored, by)
 

@@ -39,9 +39,9 @@ class Schema:
             return described
         described = self._client.describe(sobject)
         names = {e.get("name") for e in described["fields"] if isinstance(e, dict)}
-        wanted = {
-            flag.field for kind in self._kinds if kind.sobject == sobject for flag in kind.flags.values()
-        }
+        kinds = [kind for kind in self._kinds if kind.sobject == sobject]
+        wanted = {flag.field for kind in kinds for flag in kind.flags.values()}
+        wanted |= {kind.reason for kind in kinds if kind.reason}
         self._described[sobject] = (now + (KEEP if wanted <= names else KEEP_FAULTY), described)
         return described
 

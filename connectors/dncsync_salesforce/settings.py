@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from dncsync.connector import SystemSettings
 from dncsync.model import Channel
@@ -18,6 +26,20 @@ STANDARD_FLAG: Mapping[ObjectName, str] = {
     "Lead": "DoNotCall",
     "PersonAccount": "PersonDoNotCall",
 }
+
+
+def _field_name(given: str) -> str:
+    if not re.fullmatch(FIELD_NAME, given):
+        raise ValueError(f"{given!r} is not the API name of a field")
+    return given
+
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
+
+
+def on_person_account(contacts: str) -> str | None:
+    """A contact's custom field `x__c` as a person account shows it: `x__pc` (sheet 3.1). None: no such."""
+    return contacts.removesuffix("__c") + "__pc" if contacts.endswith("__c") else None
 
 
 class FlagField(BaseModel):
@@ -67,9 +89,14 @@ class SalesforceSettings(SystemSettings):
         default_factory=dict,
         description="Checkbox per object and channel; voice defaults to DoNotCall / PersonDoNotCall",
     )
-    phones: Mapping[ObjectName, tuple[str, ...]] = Field(
+    phones: Mapping[ObjectName, tuple[FieldName, ...]] = Field(
         default_factory=dict,
         description="Phone fields per object; default: every field of type phone that we may see, but Fax",
+    )
+    reasons: Mapping[ObjectName, FieldName] = Field(
+        default_factory=dict,
+        description="Text field per object in which people say why they took a flag away; "
+        "read, never written",
     )
     bulk_threshold: int = Field(
         50_000, ge=0, description="Full reads of more records than this use Bulk API 2.0"
@@ -81,12 +108,7 @@ class SalesforceSettings(SystemSettings):
 
     @field_validator("phones")
     @classmethod
-    def _field_names(
-        cls, given: Mapping[ObjectName, tuple[str, ...]]
-    ) -> Mapping[ObjectName, tuple[str, ...]]:
-        for name in (name for names in given.values() for name in names):
-            if not re.match(FIELD_NAME, name):
-                raise ValueError(f"{name!r} is not the API name of a field")
+    def _some_phone(cls, given: Mapping[ObjectName, tuple[str, ...]]) -> Mapping[ObjectName, tuple[str, ...]]:
         if any(not names for names in given.values()):
             raise ValueError(
                 "name at least one phone field per object, or leave the object out for all of them"
@@ -117,19 +139,35 @@ class SalesforceSettings(SystemSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _reasons_apart(self) -> SalesforceSettings:
+        for name in STANDARD_FLAG:
+            reason = self.reason_field(name)
+            others = (*(flag.field for flag in self.flag_fields(name).values()), *self.phones.get(name, ()))
+            if reason and reason.lower() in map(str.lower, others):
+                raise ValueError(f"reasons: {reason} of {name} is a flag or a phone field; name another one")
+        return self
+
     def flag_fields(self, name: ObjectName) -> dict[Channel, FlagField]:
         """The checkbox of each channel on that object.
 
-        Voice falls back to the standard field. A person account shows a contact's custom field `x__c` as
-        `x__pc` (sheet 3.1), so the contact's other channels are carried over.
+        Voice falls back to the standard field. The contact's custom fields are carried over to person
+        accounts.
         """
         fields = {Channel.VOICE: FlagField(field=STANDARD_FLAG[name], opted_out_when=True)}
         if name == "PersonAccount":
             for channel, contact in self.flags.get("Contact", {}).items():
-                if contact.field.endswith("__c"):
-                    mirrored = contact.field.removesuffix("__c") + "__pc"
+                if mirrored := on_person_account(contact.field):
                     fields[channel] = contact.model_copy(update={"field": mirrored})
         return {**fields, **self.flags.get(name, {})}
+
+    def reason_field(self, name: ObjectName) -> str:
+        """Where people say why they took that object's flag away; "": nowhere. A contact's custom field is
+        carried over to person accounts."""
+        reason = self.reasons.get(name)
+        if reason is None and name == "PersonAccount":
+            reason = on_person_account(self.reasons.get("Contact", ""))
+        return reason or ""
 
     def channels(self) -> frozenset[Channel]:
         """Every channel that some object has a checkbox for."""

@@ -66,6 +66,10 @@ class Holding:
     """Deleted, archived, or not found. Never a reason to clear anything."""
     became: str | None = None
     """The key that this record was merged or converted into."""
+    reason: str | None = None
+    """What people wrote about why a flag was taken away, in the field that the system is configured to have
+    for it; None: it was not read. It counts only where policy names the system as an authority for
+    reversals, and in a reading by key."""
     revisions: Mapping[Channel, str] = field(default_factory=dict)
     """A mark of its own for each flag, where the vendor has such; it is used instead of `revision`."""
 

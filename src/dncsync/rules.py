@@ -20,6 +20,8 @@ class Seen:
     revision: str = ""
     ours: bool | None = None
     """Whether the vendor says that our own integration set the flag."""
+    unanswered: bool = False
+    """Nobody answered what we sent: it may have landed, and may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ def judge(seen: Seen, desired: Flag) -> Verdict:
 
 def _is_request(seen: Seen, desired: Flag) -> bool:
     came_back = seen.written is Flag.SET and seen.ours is not False
+    if desired is Flag.CLEAR and seen.ours is None and seen.unanswered:
+        # A reversal came since, and this is our late write or somebody's newer request: nobody can say
+        # which, and in an unknown order do-not-contact wins (CON-05).
+        came_back = False
     if seen.base is Flag.SET:
         # Set then and set now. Only a mark that moved, and not by us, says that somebody set it again.
         moved = bool(seen.revision and seen.base_revision and seen.revision != seen.base_revision)

@@ -138,14 +138,14 @@ def _held_records(conn: Any) -> set[tuple[str, str]]:
 
 def check_ticks(world: World, conn: Any, records: set[tuple[str, str]], blocked: set[str]) -> None:
     """Law 2: a tick that stands, and that no reversal came after, is a block. Law 7: nothing but a person
-    makes a request; no echo of ours does, whatever the clocks say."""
+    makes a request; no echo of ours does, whatever the clocks say, unless nobody can tell it from a tick."""
     for (name, key), since in world.ticked.items():
         vendor = world.hubspot if name == "hubspot" else world.salesforce
         row = vendor.rows[key]
         if any(world.reversed_at.get(number, -1.0) >= since for number in world.numbers):
             continue  # one of the numbers it ever had may have been reversed since
-        if not vendor.tells_who and any(number in world.reversed_at for number in row.numbers):
-            continue  # a late write of ours or this tick: without a vendor that says who, nobody can tell
+        if not vendor.tells_who and any(where == key and not flag for _, where, flag in vendor.writes):
+            continue  # ticked again under our clear, or that never landed: no mark and no name says which
         kept = (name, key) in records or any(number in blocked for number in row.numbers)
         _hold(world, 2, kept, f"{name} {key} {row.numbers} was ticked at {since:.1f}, and it is forgotten")
     rows = conn.execute(
@@ -155,6 +155,11 @@ def check_ticks(world: World, conn: Any, records: set[tuple[str, str]], blocked:
     for request_id, system, record_key, number, scope in rows.fetchall():
         origin = next(v for v in world.vendors if v.name == system)
         key = record_key or f"{scope}/{number}"
+        covered = [
+            n for (n,) in conn.execute("SELECT number FROM blocks WHERE request_id = ?", (request_id,))
+        ]
+        if not origin.tells_who and any(n in world.reversed_at for n in covered):
+            continue  # a late write of ours that a reversal overtook, or a tick: it counts as one (CON-05)
         _hold(
             world, 7, key in origin.set_by_people, f"{request_id}: nobody ever asked for it on {system} {key}"
         )

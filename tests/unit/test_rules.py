@@ -39,16 +39,17 @@ class Case:
     written: Flag | None
     marks: str
     ours: bool | None
+    unanswered: bool
 
     @property
     def seen(self) -> Seen:
         then, now = MARKS[self.marks]
-        return Seen(self.base, self.observed, self.written, then, now, self.ours)
+        return Seen(self.base, self.observed, self.written, then, now, self.ours, self.unanswered)
 
 
 def cases() -> Iterator[Case]:
-    """Every combination there is: 4 x 3 x 2 x 3 x 5 x 3."""
-    for values in product(BASES, Flag, (SET, CLEAR), WRITTEN, MARKS, OURS):
+    """Every combination there is: 4 x 3 x 2 x 3 x 5 x 3 x 2."""
+    for values in product(BASES, Flag, (SET, CLEAR), WRITTEN, MARKS, OURS, (False, True)):
         yield Case(*values)
 
 
@@ -73,6 +74,17 @@ SENTENCES = (
         "drift",
     ),
     # --- set there
+    sentence(
+        "Our write that nobody answered, a reversal since, and no word of who set it: the order is unknown, "
+        "and do-not-contact wins (CON-05)",
+        lambda c: (
+            (c.observed, c.written, c.desired) == (SET, SET, CLEAR)
+            and c.ours is None
+            and c.unanswered
+            and (c.base is not SET or c.marks == "the mark moved")
+        ),
+        "request",
+    ),
     sentence(
         "Our own write, coming back, is an echo; unless the vendor says that somebody else did it",
         lambda c: c.observed is SET and c.written is SET and c.ours is not False,
@@ -132,7 +144,7 @@ def deciding(case: Case) -> Sentence:
 
 def test_every_combination_is_judged_as_the_design_says() -> None:
     every = list(cases())
-    assert len(every) == 4 * 3 * 2 * 3 * 5 * 3
+    assert len(every) == 4 * 3 * 2 * 3 * 5 * 3 * 2
 
     wrong = [
         (case, deciding(case).words, sorted(said(judge(case.seen, case.desired))))
@@ -177,6 +189,7 @@ readings = st.builds(
     base_revision=st.sampled_from(["", "1", "2"]),
     revision=st.sampled_from(["", "1", "2"]),
     ours=st.sampled_from(OURS),
+    unanswered=st.booleans(),
 )
 
 
@@ -202,10 +215,12 @@ def test_law_2_absent_is_never_clear(seen: Seen, desired: Flag) -> None:
 
 @given(readings, wills, st.booleans())
 def test_law_6_the_echo_of_our_own_write_is_never_a_request(seen: Seen, desired: Flag, told: bool) -> None:
-    """Whether the vendor says that it was us, or says nothing."""
+    """Whether the vendor says that it was us, or says nothing; but what a reversal has overtaken, and nobody
+    answered for, is not known to be ours."""
     echo = replace(seen, observed=SET, written=SET, ours=True if told else None)
+    known = told or desired is SET or not seen.unanswered
 
-    assert not judge(echo, desired).request
+    assert not (known and judge(echo, desired).request)
 
 
 @given(readings, wills)
@@ -218,7 +233,8 @@ def test_a_persons_flag_is_ignored_only_where_it_cannot_be_told_from_ours(seen: 
     if seen.base is not SET or moved:
         assert judge(by_a_person, desired).request
         unsaid = replace(by_a_person, ours=None)
-        assert judge(unsaid, desired).request is (seen.written is not SET)
+        known = desired is SET or not seen.unanswered
+        assert judge(unsaid, desired).request is not (seen.written is SET and known)
     else:
         assert not judge(by_a_person, desired).request
 

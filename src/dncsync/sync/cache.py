@@ -27,6 +27,8 @@ class Cached:
     numbers: str
     base: dict[Channel, Flag | None]
     written: dict[Channel, Flag | None]
+    told: dict[Channel, Flag | None]
+    """What the vendor accepted last; None while what was sent is not answered."""
     revision: str
     gone: bool
 
@@ -141,18 +143,13 @@ def load(tx: Tx, facts: SystemFacts, keys: Sequence[str]) -> dict[str, Cached]:
     found: dict[str, Cached] = {}
     for chunk in chunks(keys):
         rows = tx.execute(
-            "SELECT key, numbers, base_voice, base_sms, written_voice, written_sms, revision, gone "  # noqa: S608
-            f"FROM holdings WHERE system = ? AND key IN ({marks(chunk)})",
+            "SELECT key, numbers, base_voice, base_sms, written_voice, written_sms, told_voice, told_sms, "  # noqa: S608
+            f"revision, gone FROM holdings WHERE system = ? AND key IN ({marks(chunk)})",
             (facts.name, *chunk),
         )
-        for key, raw, base_voice, base_sms, written_voice, written_sms, revision, gone in rows:
-            found[key] = Cached(
-                raw,
-                {Channel.VOICE: _flag(base_voice), Channel.SMS: _flag(base_sms)},
-                {Channel.VOICE: _flag(written_voice), Channel.SMS: _flag(written_sms)},
-                revision,
-                bool(gone),
-            )
+        for key, raw, *flags, revision, gone in rows:
+            base, written, told = ({_VOICE: _flag(flags[i]), _SMS: _flag(flags[i + 1])} for i in (0, 2, 4))
+            found[key] = Cached(raw, base, written, told, revision, bool(gone))
     _add_writes_under_way(tx, facts, [key for key in keys if key not in found], found)
     return found
 
@@ -165,13 +162,14 @@ def _add_writes_under_way(tx: Tx, facts: SystemFacts, keys: Sequence[str], found
         return
     for chunk in chunks(keys):
         rows = tx.execute(
-            f"SELECT key, channel, want {writing} AND key IN ({marks(chunk)})",
+            f"SELECT key, channel, want, state {writing} AND key IN ({marks(chunk)})",
             (*under_way, *chunk),
         )
-        for key, channel, want in rows:
+        for key, channel, want, state in rows:
             none: dict[Channel, Flag | None] = dict.fromkeys(Channel)
-            known = found.setdefault(key, Cached("[]", none, dict(none), "", False))
+            known = found.setdefault(key, Cached("[]", none, dict(none), dict(none), "", False))
             known.written[Channel(channel)] = Flag(want)
+            known.told[Channel(channel)] = Flag(want) if state == "accepted" else None
 
 
 def same(facts: SystemFacts, holding: Holding, before: Cached) -> bool:

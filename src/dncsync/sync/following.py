@@ -34,8 +34,9 @@ class Pace:
     """False: what is due is done, and nothing new is looked for: no changes, no snapshot."""
 
 
-TakePage = Callable[[Tx, int, Page, bool], None]
-"""`take(tx, at, page, backfill)`: brings a page into the ledger."""
+TakePage = Callable[[Tx, int, Page, bool, int | None], None]
+"""`take(tx, at, page, backfill, asked)`: brings a page into the ledger that was asked for at `asked`; None:
+some time before, since a listing may fetch more than it shows."""
 
 
 class Following:
@@ -84,6 +85,7 @@ class Following:
         if self._clock.monotonic() < self._next_poll:
             return False
         cursor = self._writer.call(lambda tx: bookmarks.cursor(tx, self._facts.name, bookmarks.CHANGES))
+        asked = self._at()
         page = self._calls.page(iter(self._calls.connector.changes(cursor)))
         paging = self._paging[bookmarks.CHANGES]
         wrong = paging.judge(cursor, page)
@@ -92,7 +94,7 @@ class Following:
         if isinstance(page, Page):
             # What it shows is believed in any case. A page that came twice is asked for once more, since
             # another one should have stood there; then the feed goes on.
-            self._take_in(page, bookmarks.CHANGES, to=None if paging.asks_again else page.cursor)
+            self._take_in(page, bookmarks.CHANGES, to=None if paging.asks_again else page.cursor, asked=asked)
             self._follow(page)
             return page.more
         if wrong:
@@ -204,13 +206,13 @@ class Following:
 
     # --- both -------------------------------------------------------------------------------------------
 
-    def _take_in(self, page: Page, feed: str, *, to: str | None) -> None:
+    def _take_in(self, page: Page, feed: str, *, to: str | None, asked: int | None = None) -> None:
         """The page and its cursor in one transaction: the watermark never passes what was not taken in. `to`:
         where the feed goes on; None: where it stood."""
         at = self._at()
 
         def take(tx: Tx) -> None:
-            self._take(tx, at, page, feed == bookmarks.SNAPSHOT)
+            self._take(tx, at, page, feed == bookmarks.SNAPSHOT, asked)
             if to is not None:
                 bookmarks.advance(tx, at, self._facts.name, feed, to, len(page.holdings))
             self._paging[feed].note(tx, at)

@@ -42,6 +42,8 @@ _CAUSES: Mapping[str, str] = {
     "BATCH_UPDATE": "a bulk change in the vendor's screens",
 }
 """Sources of a property's history at HubSpot (sheet 3.5) -> words."""
+_PEOPLE = frozenset({"CRM_UI", "MOBILE_IOS", "MOBILE_ANDROID"})
+"""Those that are one person with one record before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,16 @@ def _mend(source: str, facts: SystemFacts) -> str:
     return "talk to whoever did it: the block stands until it is reversed with evidence"
 
 
+def is_no_person(source: str) -> bool:
+    """Whether a vendor's source is known, and is not one person's own hand."""
+    return source in _CAUSES and source not in _PEOPLE
+
+
+def words_of(source: str) -> str:
+    """A source that is known, in words."""
+    return _CAUSES[source]
+
+
 def report(
     tx: Tx,
     at: int,
@@ -107,8 +119,11 @@ def report(
     channel: Channel,
     verdict: Verdict,
     provenance: Provenance,
+    *,
+    refused: str = "",
 ) -> None:
-    """Opens the finding about one holding: `cleared-there`, or `not-kept` for what we wrote ourselves."""
+    """Opens the finding about one holding: `cleared-there`, or `not-kept` for what we wrote ourselves.
+    `refused`: why the reason that was given there does not make it a reversal."""
     if not verdict.cleared_there and findings.is_open(tx, f"{OFTEN}/{facts.name}/{facts.name}"):
         return  # told of the whole system; thousands of single findings would hide it
     if not verdict.cleared_there and not _was_accepted(tx, facts, holding.key, channel):
@@ -119,6 +134,8 @@ def report(
     waiting = waits(tx, facts, holding.key, channel)
     then = "it stays as it is: its block waits for approval" if waiting else "it is put back"
     what = "was cleared there" if verdict.cleared_there else "was accepted there and not kept"
+    if refused:
+        then = f"its reason does not count: {refused}; {then}"
     findings.open_finding(
         tx,
         at,

@@ -15,7 +15,17 @@ from dncsync.ledger.projections import record
 from dncsync.ledger.writer import Tx
 from dncsync.model import Channel, Flag, Holding, Provenance
 from dncsync.rules import Seen, Verdict, judge
-from dncsync.sync import activity, cache, canary_marks, doubts, findings, freezes, lost, revisions
+from dncsync.sync import (
+    activity,
+    authorities,
+    cache,
+    canary_marks,
+    doubts,
+    findings,
+    freezes,
+    lost,
+    revisions,
+)
 from dncsync.sync.deliveries import close, look, settle, settle_numbers
 from dncsync.sync.patience import LONGEST_BACKOFF, SECOND, Jitter, backoff
 from dncsync.sync.requests import Ask, How, Intake
@@ -68,6 +78,8 @@ class _Work:
     fields: lost.Fields = field(default_factory=lost.Fields)
     doubts: doubts.Doubts | None = None
     """Of a system whose reads are frozen."""
+    cleared: dict[str, list[tuple[Channel, Verdict]]] = field(default_factory=dict)
+    """Where a block is not there any more."""
 
     def believed(self, holding: Holding, before: cache.Cached | None) -> Holding:
         """The holding as far as it is believed."""
@@ -184,6 +196,19 @@ def _accept(
         tally.flipped_set += turned is Flag.SET
         tally.flipped_clear += turned is Flag.CLEAR
         _judge(tx, at, facts, holding, before, parsed[holding.key], blocked, work, tally)
+    believed = work.doubts is None
+    tally.cleared_there += authorities.judge_clears(
+        tx,
+        at,
+        intake,
+        facts,
+        [holding for holding, _ in accepted],
+        parsed,
+        work.cleared,
+        # What a person approved as something to put back is put back.
+        may_count=lambda key: fresh and believed and key not in work.approved,
+        asked=asked or 0,
+    )
     if fresh:
         _confirm(tx, at, facts, work, tally, jitter)
         tx.executemany(
@@ -238,6 +263,7 @@ def _judge(
             base_revision=revisions.known_mark(before.revision, channel) if before else "",
             revision=revisions.mark(holding, channel),
             ours=provenance.ours,
+            unanswered=before is not None and before.told[channel] is not before.written[channel],
         )
         wanted = desired(tx, facts, holding.key, channel)
         verdict = judge(seen, wanted)
@@ -260,8 +286,7 @@ def _judge(
                 quiet=True,
             )
         if verdict.cleared_there or verdict.not_kept:
-            tally.cleared_there += verdict.cleared_there
-            lost.report(tx, at, facts, holding, channel, verdict, provenance)
+            work.cleared.setdefault(holding.key, []).append((channel, verdict))
     if holding.key in work.asked:
         _note_covers(tx, facts, holding.key, own, work)
 

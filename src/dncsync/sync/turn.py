@@ -353,7 +353,7 @@ class SystemLoop:
         """Begins a full comparison in the next turn, whatever the interval. Safe to call from any thread."""
         self._following.snapshot_now()
 
-    def _take_page(self, tx: Tx, at: int, page: Page, backfill: bool) -> None:
+    def _take_page(self, tx: Tx, at: int, page: Page, backfill: bool, asked: int | None) -> None:
         tally = observe(
             tx,
             at,
@@ -363,6 +363,7 @@ class SystemLoop:
             fresh=page.fresh,
             jitter=self._jitter,
             backfill=backfill,
+            asked=asked,
             listing=backfill,
             unheard=self._following.unheard(listing=backfill),
         )

@@ -96,11 +96,13 @@ def note_sent(tx: Tx, at: int, batches: Sequence[tuple[SystemFacts, Batch]]) -> 
     record(tx, NewEvent("deliveries.sent", at, {"ids": ids, "due_at": due_at}, system=only))
     for facts, batch in batches:
         for channel in facts.capabilities.channels:
+            # What was accepted last says nothing of this write, but is all we have where nothing can be read.
+            unanswered = f", told_{channel} = NULL" if facts.capabilities.can_read else ""
             tx.executemany(
                 # Also where the cache was lost: else what comes back would be taken for somebody's request.
                 "INSERT INTO holdings (system, key, numbers, revision, gone, seen_at, "  # noqa: S608
                 f"written_{channel}) VALUES (?, ?, '[]', '', 0, ?, ?) ON CONFLICT (system, key) DO UPDATE "
-                f"SET written_{channel} = excluded.written_{channel}",
+                f"SET written_{channel} = excluded.written_{channel}{unanswered}",
                 [
                     (facts.name, change.key, at, change.wants[channel])
                     for change in batch.changes

@@ -7,6 +7,8 @@ import pytest
 from dncsync.connector import FailureKind, VendorError
 from dncsync.model import Flag
 from dncsync.testing.faults import FaultKind
+from dncsync_hubspot.sandbox_portal import Source
+from dncsync_hubspot.sandbox_schema import REASON
 from integration.hubspot.world import CLEAR, READ, SEARCH, SET, VOICE, World, key
 
 
@@ -20,6 +22,28 @@ def test_a_tick_in_hubspot_is_seen_with_who_and_when() -> None:
     who = seen.provenance[VOICE]
     assert (who.actor, who.source, who.ours) == ("userId:123", "CRM_UI", False)
     assert who.at == world.clock.now()
+
+
+def test_a_tick_taken_out_is_seen_with_its_reason() -> None:
+    world = World(companions=True)
+    world.sandbox.opt_out(world.sandbox.numbers(9)[8])
+    world.poll()
+    world.clock.advance(10)
+    cleared = world.sandbox.undo(world.sandbox.numbers(9)[8], by="userId:123", reason="Asked for a call")
+    (seen,) = world.poll()
+    assert (seen.key, seen.flags[VOICE], seen.reason) == (cleared, CLEAR, "Asked for a call")
+    assert (seen.provenance[VOICE].actor, seen.provenance[VOICE].source) == ("userId:123", "CRM_UI")
+
+
+def test_a_reason_written_afterwards_is_seen() -> None:
+    world = World(companions=True)
+    cleared = world.sandbox.undo(world.sandbox.numbers(9)[8])
+    world.poll()
+    world.clock.advance(10)
+    world.sandbox.change(
+        world.sandbox.living(int(cleared)), {REASON: "Asked for a call"}, Source.by("userId:123")
+    )
+    assert [(h.key, h.reason) for h in world.poll()] == [(cleared, "Asked for a call")]
 
 
 def test_a_contact_born_opted_out_is_seen() -> None:

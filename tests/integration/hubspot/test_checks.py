@@ -24,7 +24,7 @@ def test_all_is_well_in_one_call() -> None:
     world = World(companions=True, sms_property="do_not_text")
     checks = world.connector.describe()
     assert {one.status for one in checks} == {FieldStatus.OK}
-    assert len(checks) == 7
+    assert len(checks) == 8
     assert sum(n for route, n in world.sandbox.calls.items() if route.startswith("GET")) == 1
 
 
@@ -109,6 +109,65 @@ def test_a_phone_property_that_vanished_is_drift_too() -> None:
 def test_a_phone_property_need_not_be_writable() -> None:
     world = World(config={"phone_properties": ["hs_searchable_calculated_phone_number"]})
     assert field(world, "hs_searchable_calculated_phone_number").status is FieldStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dnc_source", "internal name dnc_source, string;"),
+        ("dnc_reason", "internal name dnc_reason, string or"),
+    ],
+)
+def test_a_companion_that_never_was_is_to_be_created(name: str, words: str) -> None:
+    world = World(companions=True)
+    del world.sandbox.schema.definitions[name]
+    check = field(world, name)
+    assert check.status is FieldStatus.MISSING
+    assert "Create property" in check.mend
+    assert words in check.mend
+
+
+def test_a_renamed_reason_property_names_its_option() -> None:
+    world = World(companions=True)
+    world.sandbox.rename_property("dnc_reason", "dnc_reason_new")
+    check = field(world, "dnc_reason")
+    assert check.status is FieldStatus.RENAMED
+    assert "set companions.reason to 'dnc_reason_new'" in check.mend
+
+
+def test_a_reason_property_is_only_read() -> None:
+    world = World(companions=True)
+    world.sandbox.faults.add(FaultKind.READ_ONLY_FIELD, field="dnc_reason")
+    assert field(world, "dnc_reason").status is FieldStatus.OK
+    assert "(only read)" in field(world, "dnc_reason").expected
+    world.sandbox.faults.clear()
+    world.sandbox.faults.add(FaultKind.READ_ONLY_FIELD, field="dnc_source")
+    assert field(world, "dnc_source").status is FieldStatus.READ_ONLY
+
+
+@pytest.mark.parametrize(("name", "write"), [("dnc_reason", False), ("dnc_source", True)])
+def test_a_hidden_property_asks_for_no_more_than_is_needed(name: str, write: bool) -> None:
+    world = World(companions=True)
+    world.sandbox.faults.add(FaultKind.HIDDEN_FIELD, field=name)
+    check = field(world, name)
+    assert check.status is FieldStatus.HIDDEN
+    assert "sensitive.read" in check.mend
+    assert (".write" in check.mend) is write
+
+
+@pytest.mark.parametrize(
+    ("kind", "field_type", "status"),
+    [
+        ("string", "textarea", FieldStatus.OK),
+        ("enumeration", "select", FieldStatus.OK),
+        ("enumeration", "booleancheckbox", FieldStatus.CHANGED),  # "true" is no reason
+        ("date", "date", FieldStatus.CHANGED),
+    ],
+)
+def test_a_reason_is_text_or_one_of_a_list(kind: str, field_type: str, status: FieldStatus) -> None:
+    world = World(companions=True)
+    world.sandbox.schema.add(definition("dnc_reason", kind, field_type))
+    assert field(world, "dnc_reason").status is status
 
 
 # --- probe -----------------------------------------------------------------------------------------------

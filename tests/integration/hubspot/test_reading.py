@@ -8,6 +8,7 @@ import pytest
 from dncsync.connector import FailureKind, VendorError
 from dncsync.model import Flag
 from dncsync.testing.faults import FaultKind
+from dncsync_hubspot.sandbox_schema import REASON
 from integration.hubspot.world import ABSENT, CLEAR, LIST, READ, SEARCH, SET, VOICE, World, key, pages
 
 SINGLE = f"{LIST}/<contact_id>"
@@ -126,6 +127,59 @@ def test_an_undefined_property_reads_as_absent_everywhere() -> None:
 def test_empty_properties_are_clear_whether_answers_show_them_or_not(mode: str) -> None:
     world = World(contacts=120, opted_out_share=0.3, empty_properties=mode)
     assert {h.key: h.flags[VOICE] for h in world.listed()} == {key(i): world.flag(key(i)) for i in range(120)}
+
+
+@pytest.mark.parametrize("act", ["opt_out", "undo"])
+def test_a_reason_is_read_by_list_by_batch_and_singly(act: str) -> None:
+    world = World(companions=True)
+    number = world.sandbox.numbers(2)[1]
+    getattr(world.sandbox, act)(number, reason=" Asked for a call ")
+    inner = world.sandbox.transport()
+
+    def forgetful(request: httpx.Request) -> httpx.Response:
+        """A batch answer that leaves everybody out; each is then read singly."""
+        if request.url.path.endswith("batch/read"):
+            return httpx.Response(200, json={"status": "COMPLETE", "results": []})
+        return inner.handle_request(request)
+
+    (singly,) = world.connect(transport=httpx.MockTransport(forgetful)).read([key(1)])
+    assert world.sandbox.calls[SINGLE] == 1
+    listed = next(holding for holding in world.listed() if holding.key == key(1))
+    few, many = world.read(key(1)), world.read(*(key(i) for i in range(60)))
+    for holding in (singly.holding, listed, few[key(1)].holding, many[key(1)].holding):
+        assert holding is not None
+        assert holding.reason == "Asked for a call"
+
+
+@pytest.mark.parametrize(("mode", "said"), [("null", ""), ("omitted", None)])
+def test_nobodys_reason_is_empty_where_answers_show_it_and_else_unknown(mode: str, said: str | None) -> None:
+    world = World(contacts=60, companions=True, empty_properties=mode)
+    assert {holding.reason for holding in world.listed()} == {said}
+    assert ABSENT not in {holding.flags[VOICE] for holding in world.listed()}
+
+
+def test_a_reason_whose_property_vanished_is_unknown_and_the_flag_as_it_was() -> None:
+    world = World(companions=True)
+    world.sandbox.undo(world.sandbox.numbers(1)[0], reason="Asked for a call")
+    world.sandbox.rename_property(REASON, "another")
+    holding = world.read(key(0))[key(0)].holding
+    assert holding is not None
+    assert (holding.reason, holding.flags[VOICE]) == (None, CLEAR)
+
+
+def test_a_reason_that_the_configuration_does_not_name_is_not_asked_for() -> None:
+    world = World(companions=True, config={"companions": {}})
+    world.sandbox.undo(world.sandbox.numbers(1)[0], reason="Asked for a call")
+    inner, sent = world.sandbox.transport(), []
+
+    def spy(request: httpx.Request) -> httpx.Response:
+        sent.append(request.url.query + request.content)
+        return inner.handle_request(request)
+
+    world.connector = world.connect(transport=httpx.MockTransport(spy))
+    everywhere = [*world.listed(), *world.poll(), world.read(key(0))[key(0)].holding]
+    assert {holding.reason for holding in everywhere if holding} == {None}
+    assert not any(REASON.encode() in one for one in sent)
 
 
 def test_a_merged_away_id_became_the_survivor() -> None:

@@ -6,6 +6,7 @@ import tracemalloc
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from dncsync.clock import VirtualClock
@@ -209,6 +210,26 @@ def test_archived_contacts_leave_lists_and_searches() -> None:
     assert caller.get(f"{CONTACTS}/{contact(0)}", archived="True").json()["archived"] is True
     assert [r["id"] for r in caller.get(CONTACTS, archived="True").json()["results"]] == [contact(0)]
     assert caller.search(limit=1).json()["total"] == 49
+
+
+def test_a_tick_taken_out_and_its_reason_are_one_save() -> None:
+    caller = Caller(companions=True)
+    caller.sandbox.opt_out(caller.sandbox.numbers(1)[0])
+    caller.clock.advance(5)
+    caller.sandbox.webhook_url = "https://dnc.example.com/hooks/hub"
+    caller.sandbox.undo(caller.sandbox.numbers(1)[0], by="userId:123", reason="Asked for a call")
+    said = {"do_not_call": "false", "dnc_reason": "Asked for a call"}
+    names = list(said)
+    body = {"inputs": [{"id": contact(0)}], "properties": names, "propertiesWithHistory": names}
+    (got,) = caller.post(f"{CONTACTS}/batch/read", body).json()["results"]
+    assert got["properties"].items() >= said.items()
+    newest = [got["propertiesWithHistory"][name][0] for name in names]
+    assert {(one["sourceType"], one["sourceId"]) for one in newest} == {("CRM_UI", "userId:123")}
+    assert len({one["timestamp"] for one in newest}) == 1
+    (hook,) = caller.sandbox.outbox
+    events = orjson.loads(hook.body)
+    assert {one["subscriptionType"] for one in events} == {"contact.propertyChange"}
+    assert {one["propertyName"]: one["propertyValue"] for one in events} == said
 
 
 def test_a_merge_drops_the_losers_flag_in_silence() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dncsync.connector import Look, WebhookRequest
 from dncsync.testing.faults import FaultKind
+from dncsync_hubspot.sandbox_portal import Source
+from dncsync_hubspot.sandbox_schema import REASON
 from integration.hubspot.world import SET, World, key
 
 URL = "https://dnc.example.com/webhooks/hub"
@@ -37,6 +41,15 @@ def test_a_tick_a_new_contact_and_a_write_of_ours_are_hints(world: World) -> Non
     assert received(world) == [[born], [born]]
     world.write({key(3): SET, key(4): SET})
     assert received(world) == [[key(3)], [key(4)]]
+
+
+@pytest.mark.parametrize(("config", "keys"), [({}, [key(0)]), ({"companions": {}}, [])])
+def test_a_reason_alone_is_a_hint_where_it_is_read(config: dict[str, Any], keys: list[str]) -> None:
+    world = World(companions=True, config=config)
+    world.sandbox.webhook_url = URL
+    contact = world.sandbox.living(int(key(0)))
+    world.sandbox.change(contact, {REASON: "Asked for a call"}, Source.by("userId:123"))
+    assert received(world) == [keys]
 
 
 def test_merges_deletions_and_restores_are_hints(world: World) -> None:

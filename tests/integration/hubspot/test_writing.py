@@ -11,6 +11,7 @@ import pytest
 from dncsync.connector import Change, FailureKind, Written
 from dncsync.model import Channel
 from dncsync.testing.faults import FaultKind
+from dncsync_hubspot.sandbox_schema import REASON
 from integration.hubspot.world import CLEAR, SET, UPDATE, VOICE, World, key
 
 SMS = Channel.SMS
@@ -48,6 +49,17 @@ def test_companions_are_written_beside_the_flag() -> None:
     assert contact is not None
     said = {name: contact.properties[name] for name in ("dnc_source", "dnc_request_id", "dnc_date")}
     assert said == {"dnc_source": "twilio", "dnc_request_id": "req-9", "dnc_date": "2026-11-23"}
+
+
+def test_a_reason_is_left_as_people_wrote_it() -> None:
+    world = World(companions=True)
+    world.sandbox.undo(world.sandbox.numbers(2)[1], reason="Asked for a call")
+    for flag in (SET, CLEAR):
+        world.write({key(1): flag}, request_id="req-9", source="twilio", requested_at=world.clock.now())
+    contact = world.sandbox.living(int(key(1)))
+    assert contact.properties[REASON] == "Asked for a call"
+    assert [entry["sourceType"] for entry in contact.history[REASON]] == ["CRM_UI"]
+    assert len(contact.history["dnc_date"]) == 2  # both were written
 
 
 def test_duplicate_ids_never_go_into_one_request() -> None:

@@ -12,7 +12,8 @@ class TestSalesforce(ConformanceSuite):
 
 
 class TestFullReadsByBulk(ConformanceSuite):
-    """The same with Bulk API 2.0 behind full reads, person accounts, an SMS field and JWT log-in."""
+    """The same with Bulk API 2.0 behind full reads, person accounts, an SMS field, one for reasons, and JWT
+    log-in."""
 
     plugin = PLUGIN
     facts = Facts(
@@ -20,6 +21,7 @@ class TestFullReadsByBulk(ConformanceSuite):
             "opted_out_share": 0.3,
             "person_accounts": True,
             "sms_field": "smagicinteract__SMSOptOut__c",
+            "reason_field": "DNC_Reason__c",
             "auth": "jwt",
             "bulk_page_size": 90,
             "page_size": 60,

@@ -10,6 +10,7 @@ import pytest
 from dncsync.connector import FieldCheck, FieldStatus
 
 Make = Callable[..., Any]
+WHY = "DNC_Reason__c"
 SMS = "smagicinteract__SMSOptOut__c"
 
 
@@ -108,3 +109,57 @@ def test_an_object_without_any_phone_field_is_told(org: Make) -> None:
     for name in ("MobilePhone", "Phone", "Fax"):
         o.sandbox.schema.hidden.add(("Lead", name))
     assert check(o, "Lead.(phone fields)").status is FieldStatus.HIDDEN
+
+
+def test_the_field_for_reasons_needs_to_be_read_and_not_to_be_edited(org: Make) -> None:
+    o = org(person_accounts=True, reason_field=WHY)
+    names = [f"Contact.{WHY}", f"Lead.{WHY}", "Account.DNC_Reason__pc"]
+    for name in names:
+        o.sandbox.schema.read_only.add((name.partition(".")[0], name.partition(".")[2]))
+    checks = o.connector.describe()
+    assert {c.status for c in checks} == {FieldStatus.OK}
+    assert [c.name for c in checks if "Reason" in c.name] == names
+    assert all(c.fingerprint["type"] == "string" for c in checks if c.name in names)
+    unnamed = o.again(reasons={}).describe()
+    assert not [c.name for c in unnamed if "Reason" in c.name]
+
+
+@pytest.mark.parametrize("witness", [{}, {"field_permissions": False}])
+def test_a_hidden_field_for_reasons_is_told_from_a_missing_one(org: Make, witness: dict[str, bool]) -> None:
+    o = org(reason_field=WHY, **witness)
+    o.sandbox.schema.hidden.add(("Contact", WHY))
+    found = check(o, f"Contact.{WHY}")
+    assert found.status is FieldStatus.HIDDEN
+    assert "hidden from our user" in found.seen
+    assert found.mend.endswith(f"Object Settings > Contact > {WHY}: tick Read Access")
+    o.sandbox.schema.hidden.clear()
+    del o.sandbox.schema.fields["Contact"][WHY]
+    found = check(o, f"Contact.{WHY}")
+    assert (found.status, found.seen) == (FieldStatus.MISSING, "no such field in the org")
+    assert found.mend == f"create a text field with API name {WHY} on Contact, or change reasons.Contact"
+
+
+@pytest.mark.parametrize(
+    ("type_", "status"),
+    [
+        ("picklist", FieldStatus.OK),
+        ("multipicklist", FieldStatus.OK),
+        ("textarea", FieldStatus.OK),
+        ("boolean", FieldStatus.CHANGED),
+        ("double", FieldStatus.CHANGED),
+    ],
+)
+def test_a_field_for_reasons_must_hold_text(org: Make, type_: str, status: FieldStatus) -> None:
+    o = org(reason_field=WHY)
+    o.sandbox.schema.retyped["Contact", WHY] = type_
+    found = check(o, f"Contact.{WHY}")
+    assert (found.status, found.seen) == (status, type_)
+    assert ("reasons.Contact" in found.mend) is (status is FieldStatus.CHANGED)
+
+
+def test_a_renamed_field_for_reasons_names_its_successor(org: Make) -> None:
+    o = org(reason_field=WHY)
+    o.sandbox.schema.renamed["Contact", WHY] = "DNC_Reason_Text__c"
+    found = check(o, f"Contact.{WHY}")
+    assert found.status is FieldStatus.RENAMED
+    assert "name DNC_Reason_Text__c under reasons.Contact" in found.mend

@@ -221,6 +221,7 @@ def test_a_system_that_cannot_take_a_block_away_gets_a_finding_and_no_delivery(s
 
 
 def test_a_reversal_while_the_block_is_still_under_way_ends_clear(known: World) -> None:
+    known.crm.tells_who = True
     known.crm.answer_is_lost()
     known.text(ANN)
     known.turn("crm")
@@ -229,6 +230,36 @@ def test_a_reversal_while_the_block_is_still_under_way_ends_clear(known: World) 
 
     assert known.crm.flag("7", VOICE) is known.crm.flag("7", SMS) is CLEAR
     assert [d["state"] for d in known.deliveries("crm", "7", "voice")] == ["superseded", "verified"]
+
+
+def test_where_nobody_says_who_set_it_an_unanswered_block_outlives_its_reversal(known: World) -> None:
+    """Our late write, or a person's newer tick: in an unknown order do-not-contact wins (CON-05). Reversed
+    once more it ends clear, since the flag has been read by then."""
+    known.crm.answer_is_lost()
+    known.text(ANN)
+    known.turn("crm")
+    known.reverse(ANN)
+    known.settle()
+
+    assert known.crm.flag("7", VOICE) is known.crm.flag("7", SMS) is SET
+    assert not known.may_contact(ANN)
+    assert {r["source"] for r in known.requests() if r["record_key"] == "7"} == {"record-flag"}
+
+    known.reverse(ANN)
+    known.settle()
+    assert known.crm.flag("7", VOICE) is known.crm.flag("7", SMS) is CLEAR
+    assert known.may_contact(ANN)
+
+
+def test_a_block_that_was_answered_is_known_as_ours_and_ends_with_its_reversal(known: World) -> None:
+    known.text(ANN)
+    known.turn("crm")
+    assert known.delivery("crm", "7")["accepted_at"] is not None
+    known.reverse(ANN)
+    known.settle()
+
+    assert known.crm.flag("7", VOICE) is known.crm.flag("7", SMS) is CLEAR
+    assert known.may_contact(ANN)
 
 
 def test_a_stop_while_the_reversal_is_still_under_way_ends_set(suppressed: World) -> None:

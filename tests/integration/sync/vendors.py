@@ -53,6 +53,8 @@ class Row:
     provenance: dict[Channel, Provenance] = field(default_factory=dict)
     gone: bool = False
     became: str | None = None
+    reason: str | None = ""
+    """What people wrote about why a flag was taken away; None: it cannot be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,14 @@ class Vendor:
         self.rows[key] = Row(numbers, held)
         return self.rows[key]
 
-    def person(self, key: str, flag: Flag, channel: Channel = VOICE, who: str = "Rita") -> None:
+    def person(
+        self, key: str, flag: Flag, channel: Channel = VOICE, who: str = "Rita", how: str = "CRM_UI"
+    ) -> None:
         """A person ticks (SET) or unticks (CLEAR) there; also when nothing changes, the mark moves."""
         row = self.rows.setdefault(key, Row((key.rpartition("/")[2],)))
         row.flags[channel] = flag
         row.marks[channel] += 1
-        row.provenance[channel] = Provenance(who, "CRM_UI", self.clock.now(), ours=False)
+        row.provenance[channel] = Provenance(who, how, self.clock.now(), ours=False)
         self.feed.append(key)
 
     def calls_fail(self, op: str, failure: Failure, times: int = 1) -> None:
@@ -263,6 +267,7 @@ class Vendor:
             key,
             {c: row.flags.get(c, missing) for c in self.capabilities.channels},
             row.numbers,
+            reason=row.reason,
             revisions={c: str(row.marks[c]) for c in row.flags} if self.marks else {},
             provenance=dict(row.provenance) if told else {},
         )

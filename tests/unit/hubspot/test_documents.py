@@ -11,7 +11,7 @@ import pytest
 from dncsync.connector import SystemSettings
 from dncsync_hubspot import sandbox
 from dncsync_hubspot.client import limits_of
-from dncsync_hubspot.settings import FlagProperty, HubSpotSettings
+from dncsync_hubspot.settings import Companions, FlagProperty, HubSpotSettings
 
 FOLDER = Path(str(sandbox.__file__)).parent
 README = (FOLDER / "README.md").read_text()
@@ -43,6 +43,13 @@ def test_every_setting_is_in_the_readme_with_its_default(name: str) -> None:
 def test_every_key_of_a_flag_is_in_the_readme() -> None:
     for name in FlagProperty.model_fields:
         assert row(name)
+
+
+def test_every_companion_is_in_the_readme() -> None:
+    found = re.search(r"^\| `companions` .*$", README, re.M)
+    assert found
+    for name in Companions.model_fields:
+        assert f"`{name}`" in found[0]
 
 
 def test_the_examples_in_the_readme_are_valid() -> None:

@@ -100,6 +100,44 @@ def test_one_option_of_a_multi_checkbox() -> None:
     assert holding.numbers == ()
 
 
+# --- the reason of a clear ----------------------------------------------------------------------------------
+
+WHY = {"companions": {"reason": "why"}}
+
+
+def reason(properties: dict[str, str | None], **config: Any) -> str | None:
+    record = {
+        "id": "7",
+        "properties": {"do_not_call": "false", "phone": "1", "mobilephone": None} | properties,
+    }
+    holding = fields(**config).holding(record)
+    assert holding.flags == {Channel.VOICE: Flag.CLEAR}
+    return holding.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(" She asked us to call, see the note.\n", "She asked us to call, see the note."), ("", ""), (None, "")],
+)
+def test_a_reason_is_what_people_wrote(value: str | None, said: str) -> None:
+    assert reason({"why": value}, **WHY) == said
+
+
+def test_a_reason_that_an_answer_leaves_out_is_unknown_and_no_drift_of_the_flag() -> None:
+    assert reason({}, **WHY) is None
+    assert not fields(**WHY).absent({"do_not_call": None})
+
+
+def test_a_reason_is_asked_for_and_watched_where_it_has_a_property() -> None:
+    assert {"why"} == set(fields(**WHY).asked) - set(fields().asked)
+    assert {"why"} == fields(**WHY).watched - fields().watched
+
+
+def test_without_a_property_for_it_no_reason_is_asked_for_or_read() -> None:
+    assert fields().asked == ("do_not_call", "phone", "mobilephone", "hs_merged_object_ids")
+    assert reason({"why": "x", "dnc_reason": "y", "reason": "z"}) is None
+
+
 # --- provenance -----------------------------------------------------------------------------------------
 
 
@@ -176,6 +214,12 @@ def test_companions_carry_source_request_and_day() -> None:
     said = {"do_not_call": "true", "s": "twilio", "r": "req-1", "d": "2026-11-21"}
     assert written(VOICE_SET, **config) == said
     assert written(VOICE_CLEAR, **config)["d"] == ""
+
+
+@pytest.mark.parametrize("wants", [VOICE_SET, VOICE_CLEAR])
+def test_a_reason_is_never_written(wants: dict[Channel, Flag]) -> None:
+    config = {"companions": {"source": "s", "request_id": "r", "date": "d", "reason": "why"}}
+    assert written(wants, {"why": "x"}, **config).keys() == {"do_not_call", "s", "r", "d"}
 
 
 def test_an_opt_out_blanks_an_opt_in_date_that_could_silence_it() -> None:

@@ -29,10 +29,9 @@ SMS = FlagField(field="HasSMSPermission__c", opted_out_when=False)
 ID = "0035g0000000001AAA"
 
 
-def kind(**flags: FlagField) -> Kind:
-    return Kind(
-        "Contact", "Contact", "003", {Channel(c): f for c, f in (flags or {"voice": VOICE}).items()}, None
-    )
+def kind(*, reason: str = "", **flags: FlagField) -> Kind:
+    given = {Channel(c): f for c, f in (flags or {"voice": VOICE}).items()}
+    return Kind("Contact", "Contact", "003", given, None, reason)
 
 
 def fields(*names: str, **types: str) -> dict[str, dict[str, str]]:
@@ -40,9 +39,9 @@ def fields(*names: str, **types: str) -> dict[str, dict[str, str]]:
     return phones | {name: {"type": type_} for name, type_ in ({"DoNotCall": "boolean"} | types).items()}
 
 
-def reader(*, as_text: bool = False, **flags: FlagField) -> Reader:
-    described = fields("MobilePhone", "Phone", HasSMSPermission__c="boolean")
-    return Reader(Columns.of(kind(**flags), described), "005ours", as_text=as_text)
+def reader(*, as_text: bool = False, reason: str = "", **flags: FlagField) -> Reader:
+    described = fields("MobilePhone", "Phone", HasSMSPermission__c="boolean", Why__c="string")
+    return Reader(Columns.of(kind(reason=reason, **flags), described), "005ours", as_text=as_text)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +130,45 @@ def test_only_visible_checkboxes_are_asked_for_and_fax_is_no_phone() -> None:
     assert columns.condition == ""
     with_persons = Columns.of(kind(), fields("Phone", IsPersonAccount="boolean"))
     assert with_persons.condition == "IsPersonAccount = false"
+
+
+@pytest.mark.parametrize(
+    ("type_", "asked"),
+    [
+        ("string", True),
+        ("textarea", True),
+        ("picklist", True),
+        ("multipicklist", True),
+        ("combobox", True),
+        ("boolean", False),
+        ("double", False),
+        ("reference", False),
+    ],
+)
+def test_only_a_visible_field_that_holds_text_is_asked_for_reasons(type_: str, asked: bool) -> None:
+    for why in ("Why__c", ""):
+        columns = Columns.of(kind(reason=why), fields("Phone", Why__c=type_))
+        assert "Why__c" not in columns.listing, "a full read makes no reversal"
+        assert ("Why__c" in columns.watching.split(", ")) is (asked and bool(why))
+    assert "Why__c" not in Columns.of(kind(reason="Why__c"), fields("Phone")).watching
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(" asked again\n", "asked again"), ("  ", ""), ("", ""), (None, ""), (7, ""), (["x"], ""), (True, "")],
+)
+def test_a_reason_is_stripped_text_or_nothing(value: Any, reason: str) -> None:
+    for ticked in (True, False):
+        row = {"Id": ID, "DoNotCall": ticked, "Why__c": value}
+        assert reader(reason="Why__c").holding(row).reason == reason
+        assert reader().holding(row).reason is None, "it is not configured"
+
+
+def test_a_reason_is_no_flag() -> None:
+    """Neither its column nor the lack of it says anything about the flag."""
+    for row in ({"Why__c": "asked again"}, {"Why__c": None}, {}):
+        read = reader(reason="Why__c").holding({"Id": ID, "DoNotCall": True, **row})
+        assert read.flags == {Channel.VOICE: Flag.SET}
 
 
 PHONES = st.none() | st.sampled_from(["", "+12025550101", "N/A", "(202) 555-0101 x12"])

@@ -57,6 +57,15 @@ def test_domains_as_salesforce_makes_them(domain: str) -> None:
         ({"flags": {"Contact": {"sms": {"field": "X__c", "polarity": False}}}}, "polarity"),
         ({"phones": {"Contact": ("Phone FROM User",)}}, "API name"),
         ({"phones": {"Contact": ()}}, "at least one"),
+        ({"reasons": {"Contact": "Why not?"}}, "'Why not?' is not the API name of a field"),
+        ({"reasons": {"Opportunity": "Why__c"}}, "reasons.Opportunity"),
+        ({"reasons": {"Lead": "DoNotCall"}}, "reasons: DoNotCall of Lead is a flag"),
+        ({"reasons": {"Lead": "donotcall"}}, "reasons: donotcall of Lead is a flag"),
+        ({"reasons": {"PersonAccount": "Other__pc"}, "phones": {"PersonAccount": ("Other__pc",)}}, "a phone"),
+        (
+            {"reasons": {"Contact": "X__c"}, "flags": {"PersonAccount": {"sms": "X__pc"}}},
+            "reasons: X__pc of PersonAccount is a flag",
+        ),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -80,3 +89,22 @@ def test_a_contacts_sms_box_shows_on_person_accounts_under_another_ending() -> N
     assert made.channels() == {Channel.VOICE, Channel.SMS}
     own = settings(flags={"Contact": {"sms": "Sms__c"}, "PersonAccount": {"sms": "Other__c"}})
     assert own.flag_fields("PersonAccount")[Channel.SMS].field == "Other__c"
+
+
+def test_a_contacts_field_for_reasons_shows_on_person_accounts_under_another_ending() -> None:
+    made = settings(reasons={"Contact": "Why__c"})
+    assert made.reason_field("Contact") == "Why__c"
+    assert made.reason_field("PersonAccount") == "Why__pc"
+    assert made.reason_field("Lead") == ""
+    own = settings(reasons={"Contact": "Why__c", "PersonAccount": "Own__c"})
+    assert own.reason_field("PersonAccount") == "Own__c"
+    assert settings(reasons={"Contact": "Description"}).reason_field("PersonAccount") == ""
+
+
+def test_a_mistake_with_reasons_is_one_line() -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(reasons={"Contact": "DoNotCall"})
+    (error,) = caught.value.errors()
+    assert error["msg"].removeprefix("Value error, ") == (
+        "reasons: DoNotCall of Contact is a flag or a phone field; name another one"
+    )
