@@ -131,10 +131,15 @@ def _installation(settings: Settings) -> Iterator[Check]:
     seen = warning or f"SQLite {'.'.join(map(str, sqlite.VERSION))}"
     yield Check("ledger", "SQLite", warning is None, seen, "pip install pysqlite3")
     try:
-        notices = load_policies(settings).check(SystemClock().now().date())
+        policies, today = load_policies(settings), SystemClock().now().date()
         yield Check("policy", "valid", True, str(settings.policy.file or "the shipped defaults"))
-        for notice in notices:
+        for notice in policies.check(today):
             yield Check("policy", str(notice.kind), True, notice.text)
+        for name in policies.on(today).sync.reversal_authorities:
+            if name not in settings.systems:
+                known = ", ".join(settings.systems) or "none"
+                seen = f"names {name}, which is no system here (known: {known})"
+                yield Check("policy", "sync.reversal_authorities", False, seen, "name a system by its table")
     except PolicyError as error:
         yield Check("policy", "valid", False, str(error), "edit the policy file")
     key = settings.ledger.checkpoint_key

@@ -400,6 +400,15 @@ def test_a_configuration_that_is_not_there() -> None:
     refused(call("run"), "--config", "DNCSYNC_CONFIG")
 
 
+def test_doctor_names_an_authority_that_is_no_system(folder: Path) -> None:
+    (folder / "p.toml").write_text('[sync]\nreversal_authorities = ["hubspto"]\n', encoding="utf-8")
+    (folder / "c.toml").write_text('[policy]\nfile = "p.toml"\n', encoding="utf-8")
+    ran = call("doctor", "--config", "c.toml", "--json")
+    assert ran.code == 3
+    (check,) = [c for c in ran.json["checks"] if c["name"] == "sync.reversal_authorities"]
+    assert (check["ok"], check["seen"]) == (False, "names hubspto, which is no system here (known: none)")
+
+
 def test_doctor_of_an_unknown_system(folder: Path) -> None:
     (folder / "c.toml").write_text("", encoding="utf-8")
     refused(call("doctor", "hubspto", "--config", "c.toml"), "'hubspto'", "configured: none")
