@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from dncsync.connector import Webhook, WebhookRefused, WebhookRequest
+from dncsync.connector import Look, Statement, Webhook, WebhookRefused, WebhookRequest
+from dncsync.model import Channel
+from dncsync.web import webhooks
 from dncsync.web.server import ListenError, Server
 from dncsync.web.webhooks import LARGEST_BODY, UnknownSystem, create_app
 from log_capture import captured_logs
@@ -189,6 +192,18 @@ def test_the_connectors_answer_is_sent_as_it_is(listener: Listener) -> None:
     assert answer.headers["content-type"] == "text/xml"
     assert listener.calls[0][1].method == "GET"
     assert listener.calls[0][1].body == b""
+
+
+def test_the_answer_to_what_a_person_said_gives_way_to_the_calls_that_carry_it_on(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "GIVE_WAY", 1.0)
+    listener.behaviour = lambda: resolved(Webhook((Look("7"),)))
+    assert listener.http.post("/hooks/crm", content=b"{}").status_code == 200
+    said = Statement("SM1", "+13125550142", Channel.SMS, datetime(2026, 9, 1, tzinfo=UTC), "STOP")
+    listener.behaviour = lambda: resolved(Webhook((said,)))
+    with pytest.raises(httpx.ReadTimeout):
+        listener.http.post("/hooks/sms", content=b"STOP", timeout=0.3)
 
 
 def test_a_repeated_header_matches_no_single_one(listener: Listener) -> None:

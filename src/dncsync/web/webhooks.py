@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dncsync.clock import Clock, SystemClock
-from dncsync.connector import Webhook, WebhookRefused, WebhookRequest
+from dncsync.connector import Statement, Webhook, WebhookRefused, WebhookRequest
 from dncsync.redaction import Redactor
 
 LARGEST_BODY: Final = 1_048_576
@@ -32,6 +32,9 @@ SHORT_BODY: Final = 4096
 """Bytes; a body up to here is checked on the event loop, a longer one on a worker thread."""
 BODY_TIMEOUT: Final = 10.0
 """Seconds for the whole body to arrive, else 408."""
+GIVE_WAY: Final = 0.003
+"""Seconds by which the answer to what a person said gives way, after the commit: the loops that carry it to
+the other systems share this interpreter's lock, and their calls go out first."""
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds that `handle` may take before the vendor is asked to send again (503). What was begun goes on."""
 RETRY_AFTER: Final = 5
@@ -165,6 +168,8 @@ class _Hooks:
         )
         try:
             webhook = await self._committed(await self._handled(system, call))
+            if any(isinstance(signal, Statement) for signal in webhook.signals):
+                await asyncio.sleep(GIVE_WAY)
         except UnknownSystem:
             raise _Refused(404, "no such system") from None
         except WebhookRefused as refused:
