@@ -77,7 +77,7 @@ def judge_clears(
     readings = [holding for holding in holdings if may_count(holding.key)] if authority else []
     earlier = note(tx, facts, readings, asked, at)
     uncounted = 0
-    for holding in holdings:
+    for holding in holdings if lost_there else ():
         verdicts = lost_there.get(holding.key, ())
         channels = frozenset(channel for channel, verdict in verdicts if verdict.cleared_there)
         why: str | None = NO_REASON

@@ -124,6 +124,9 @@ def _ended(facts: SystemFacts, holding: Holding, channel: Channel) -> bool:
 
 def _base_after(facts: SystemFacts, holding: Holding, channel: Channel, before: Cached | None) -> Flag | None:
     """ABSENT as a base means that there is no field to write to, as distinct from one that has vanished."""
+    said = holding.flags.get(channel)
+    if said is Flag.SET or said is Flag.CLEAR:
+        return said
     said = observed(holding, channel)
     if said is Flag.ABSENT or _ended(facts, holding, channel):
         return before.base[channel] if before else None

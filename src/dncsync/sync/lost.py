@@ -175,10 +175,14 @@ class Fields:
     def __init__(self) -> None:
         self._there: set[str] = set()
         self._absent: set[str] = set()
+        self._noted: set[tuple[str, Channel, bool]] = set()
 
     def note(self, key: str, channel: Channel, *, absent: bool) -> None:
         """One flag of one holding."""
-        (self._absent if absent else self._there).add(subject_of(key, channel))
+        kind = (key.rpartition("/")[0], channel, absent)
+        if kind not in self._noted:  # a page is mostly of one kind
+            self._noted.add(kind)
+            (self._absent if absent else self._there).add(subject_of(key, channel))
 
     def heal(self, tx: Tx, at: int, facts: SystemFacts) -> None:
         """Closes what says that a field is absent where every holding of this reading shows it."""

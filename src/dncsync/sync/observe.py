@@ -246,16 +246,16 @@ def _judge(
     ended = holding.gone and not facts.by_number
     if ended:
         work.settle[holding.key] = None
-    quiet = before is None and not any(number in blocked for number in own)
+    quiet = before is None and blocked.keys().isdisjoint(own)
     for channel in facts.capabilities.channels:
         observed = cache.observed(holding, channel)
         if observed is None or (ended and observed is not Flag.SET):
             continue  # no such field on this holding; or a record that ended, whose blanks say nothing
         if not work.doubted(holding.key, channel):
             work.fields.note(holding.key, channel, absent=observed is Flag.ABSENT)
-        provenance = holding.provenance.get(channel, Provenance())
         if quiet and observed is Flag.CLEAR:
             continue  # most of a first snapshot: nobody asked for anything here
+        provenance = holding.provenance.get(channel, Provenance())
         seen = Seen(
             base=before.base[channel] if before else None,
             observed=observed,
@@ -423,6 +423,8 @@ def _evidence_missing(facts: SystemFacts, holding: Holding) -> bool:
     gives the mark by which a later tick is known as another one."""
     if facts.by_number or not facts.capabilities.can_read:
         return False
+    if Flag.SET not in holding.flags.values():
+        return False  # most of a first snapshot
     return any(
         flag is Flag.SET and channel not in holding.provenance for channel, flag in holding.flags.items()
     )
