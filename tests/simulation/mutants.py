@@ -35,11 +35,11 @@ def watermark_before_delivery() -> Any:
     """The cursor moves in a transaction of its own, before the page is taken in."""
     take = Following._take_in
 
-    def early(self: Following, page: Any, feed: str, *, to: str | None) -> None:
+    def early(self: Following, page: Any, feed: str, *, to: str | None, **given: Any) -> None:
         at = self._at()
         if to is not None:
             self._writer.call(lambda tx: bookmarks.advance(tx, at, self._facts.name, feed, to, 0))
-        take(self, page, feed, to=to)
+        take(self, page, feed, to=to, **given)
 
     return mock.patch.object(Following, "_take_in", early)
 
@@ -90,8 +90,10 @@ def clear_without_a_reversal() -> Any:
     """A flag that somebody cleared in a CRM ends the block."""
     report = lost.report
 
-    def trusting(tx: Any, at: int, facts: Any, holding: Any, channel: Any, verdict: Any, who: Any) -> None:
-        report(tx, at, facts, holding, channel, verdict, who)
+    def trusting(
+        tx: Any, at: int, facts: Any, holding: Any, channel: Any, verdict: Any, who: Any, **given: Any
+    ) -> None:
+        report(tx, at, facts, holding, channel, verdict, who, **given)
         if verdict.cleared_there:
             tx.execute(
                 "UPDATE blocks SET ended_at = ?, ended_seq = ? WHERE ended_seq IS NULL AND number IN "
