@@ -12,7 +12,8 @@ UV := .tools/uv/bin/uv
 DONE := .venv/.dncsync-installed
 SEEDS ?= 500
 FIRST ?= 1
-WORKERS ?= 2
+# A third one works while tests of the others wait for daemons.
+WORKERS ?= 3
 TREES := src connectors tests
 
 export UV_CACHE_DIR := $(CURDIR)/.tools/cache/uv
