@@ -137,11 +137,10 @@ def take(
 
 
 def _unfit(cleared: Cleared, channels: Collection[Channel]) -> str:
-    source = cleared.provenance.source
     if cleared.provenance.ours:
         return "our own user cleared it"
-    if lost.is_no_person(source):
-        return f"{lost.words_of(source)} cleared it, and no person"
+    if other := lost.no_person(cleared.provenance.source):
+        return f"{other} cleared it, and no person"
     if any(cleared.holding.flags.get(channel) is Flag.SET for channel in channels):
         return "another of its flags still says do not contact"
     return "" if cleared.numbers else "it has no usable number"

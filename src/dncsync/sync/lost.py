@@ -101,14 +101,9 @@ def _mend(source: str, facts: SystemFacts) -> str:
     return "talk to whoever did it: the block stands until it is reversed with evidence"
 
 
-def is_no_person(source: str) -> bool:
-    """Whether a vendor's source is known, and is not one person's own hand."""
-    return source in _CAUSES and source not in _PEOPLE
-
-
-def words_of(source: str) -> str:
-    """A source that is known, in words."""
-    return _CAUSES[source]
+def no_person(source: str) -> str:
+    """Who a vendor's source names, where that is known and not one person's own hand, in words; else ""."""
+    return "" if source in _PEOPLE else _CAUSES.get(source, "")
 
 
 def report(

@@ -7,6 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dncsync.connector import Look
 from dncsync.model import Provenance
@@ -336,3 +338,43 @@ def test_more_than_the_fuse_allows_wait_and_stay_blocked(make_world: Make) -> No
     assert {world.crm.flag(str(i)) for i in range(6) if numbers[i] not in free} == {SET}
     (fuse,) = world.do(lambda tx: fuse_plan.fuses(tx, every=True))
     assert str(fuse.direction) == "clears"
+
+
+# --- law 2 as a property ----------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.sampled_from(
+        ["texts STOP", "writes a reason", "the same again", "un-ticks", "import un-ticks", "read"]
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS, st.booleans(), st.booleans())
+def test_nobody_is_freed_but_by_a_reason_that_was_written_after_all_they_asked(
+    make_world: Make, life: list[str], tells_who: bool, stood_there: bool
+) -> None:
+    """Laws 2 and 7, CON-05: whatever happens between our readings, in whatever order."""
+    world = make_world(policy=policy(reversal_authorities=("crm",)))
+    world.crm.tells_who = tells_who
+    row = world.crm.put("7", ANN)
+    row.reason = "form 0" if stood_there else ""
+    world.settle()
+    asked, written, texts = -1, -1, 0  # when she asked last, and when the text that stands was written
+    for moment, act in enumerate(["texts STOP", "read", *life, "read"]):
+        world.run(1)
+        if act == "texts STOP":
+            world.text(ANN)
+            asked = moment
+        elif act == "writes a reason":
+            texts += 1
+            row.reason, written = f"form {texts}", moment
+        elif act in ("un-ticks", "import un-ticks") and row.flags[VOICE] is SET:
+            for channel in (VOICE, SMS):
+                world.crm.person("7", CLEAR, channel, how="IMPORT" if act.startswith("import") else "CRM_UI")
+        elif act == "read":
+            world.hook("crm", Look("7"))
+            world.settle()
+        if world.may_contact(ANN):
+            assert written > asked, "freed by a text that was there when she asked"
